@@ -1,0 +1,29 @@
+//! Esker's filesystem without a kernel.
+//!
+//! Content-addressed objects in packs on object storage, names that move by compare-and-set in a database, and a
+//! workspace: a snapshot with a crash-safe overlay on top. This crate names no FUSE, HTTP or model type.
+//!
+//! Each line may use only lines below it:
+//!
+//! ```text
+//! repo                        the façade: opens bucket and database, hands out workspaces; the one publish
+//! workspace  gc  check  import  export
+//! diff
+//! store  refs                 named by content | names that move
+//! tree                        directories over stored nodes
+//! base  change                what a workspace stands on | what a publish carries
+//! pack  chunk
+//! object                      pure values and their canonical bytes
+//! id  name  error  limits  clock
+//! ```
+
+pub mod base;
+pub mod change;
+pub mod clock;
+pub mod error;
+pub mod id;
+pub mod limits;
+pub mod name;
+pub mod object;
+
+pub use error::{Error, Kind, Result};

@@ -1,0 +1,56 @@
+//! Every limit in one place, with its reason.
+
+use std::time::Duration;
+
+/// Longest name in bytes: Linux's `NAME_MAX`.
+pub const NAME_MAX: usize = 255;
+/// Longest symlink target in bytes: Linux's `PATH_MAX` without the NUL.
+pub const SYMLINK_MAX: usize = 4095;
+/// Deepest directory nesting that is published: twice what `PATH_MAX` can name in one call.
+pub const DEPTH_MAX: usize = 4096;
+/// Content of at most this many bytes sits inside its tree entry.
+pub const INLINE_MAX: usize = 256;
+/// Encoded extended attributes of at most this many bytes sit inside their tree entry.
+pub const XATTR_INLINE_MAX: usize = 256;
+/// Largest value of one extended attribute: Linux's `XATTR_SIZE_MAX`.
+pub const XATTR_VALUE_MAX: usize = 64 * 1024;
+/// Largest encoded list of one inode's extended attributes; fits a chunk.
+pub const XATTR_TOTAL_MAX: usize = 256 * 1024;
+/// Most hard links of one inode: ext4's limit.
+pub const LINK_MAX: u32 = 65_000;
+/// Largest tree node in canonical bytes.
+pub const TREE_NODE_MAX: usize = 64 * 1024;
+/// Most entries of one tree node. With the longest possible entry, this many stay below [`TREE_NODE_MAX`].
+pub const TREE_FANOUT_MAX: usize = 64;
+/// Fewest entries of a tree node that is not the last one of its level.
+pub const TREE_FANOUT_MIN: usize = 8;
+/// Largest file: the largest offset that Linux knows.
+pub const FILE_SIZE_MAX: u64 = i64::MAX as u64;
+
+/// Smallest, average and largest chunk in bytes (decision 0003: measured).
+pub const CHUNK_MIN: usize = 64 * 1024;
+/// See [`CHUNK_MIN`].
+pub const CHUNK_AVERAGE: usize = 256 * 1024;
+/// See [`CHUNK_MIN`].
+pub const CHUNK_MAX: usize = 1024 * 1024;
+
+/// A pack is closed when it has reached this many bytes.
+pub const PACK_TARGET: usize = 32 * 1024 * 1024;
+/// Largest pack that is read.
+pub const PACK_MAX: u64 = 72 * 1024 * 1024;
+
+/// Inode numbers that a holder takes from the repo's counter at a time.
+pub const INO_RANGE: u64 = 65_536;
+
+/// How long a mount waits for content that is not in memory before it answers EIO.
+pub const MISS_DEADLINE: Duration = Duration::from_secs(30);
+/// Misses that one mount has under way at once.
+pub const MISSES_MAX: usize = 64;
+/// The journal is synced at least this often.
+pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// A lease whose holder has not been heard of for this long may be taken over by another machine.
+pub const LEASE_TTL: Duration = Duration::from_secs(60);
+/// An engine that was started by a command leaves after this long without clients and holders.
+pub const ENGINE_IDLE: Duration = Duration::from_secs(60);
+/// Unreachable packs are kept at least this long unless the caller says otherwise.
+pub const GC_GRACE: Duration = Duration::from_secs(24 * 3600);
