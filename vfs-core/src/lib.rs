@@ -12,7 +12,7 @@
 //! store  refs                 named by content | names that move
 //! tree                        directories over stored nodes
 //! base  change                what a workspace stands on | what a publish carries
-//! pack  chunk
+//! objects  pack  chunk
 //! object                      pure values and their canonical bytes
 //! id  name  error  limits  clock
 //! ```
@@ -25,5 +25,7 @@ pub mod id;
 pub mod limits;
 pub mod name;
 pub mod object;
+pub mod objects;
+pub mod workspace;
 
 pub use error::{Error, Kind, Result};
