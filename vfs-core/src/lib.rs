@@ -18,14 +18,17 @@
 //! ```
 
 pub mod base;
+pub mod bucket;
 pub mod change;
 pub mod clock;
+pub mod db;
 pub mod error;
 pub mod id;
 pub mod limits;
 pub mod name;
 pub mod object;
 pub mod objects;
+pub mod pack;
 pub mod progress;
 pub mod repo;
 pub mod store;
