@@ -18,6 +18,7 @@
 //! ```
 
 pub mod base;
+pub mod build;
 pub mod change;
 pub mod clock;
 pub mod error;
@@ -26,6 +27,7 @@ pub mod limits;
 pub mod name;
 pub mod object;
 pub mod objects;
+pub mod tree;
 pub mod workspace;
 
 pub use error::{Error, Kind, Result};
