@@ -8,7 +8,7 @@
 //! ```text
 //! repo                        the façade: opens bucket and database, hands out workspaces; the one publish
 //! workspace  gc  check  import  export
-//! diff
+//! diff  build                 two snapshots compared | a change set applied to one
 //! store  refs                 named by content | names that move
 //! tree                        directories over stored nodes
 //! base  change                what a workspace stands on | what a publish carries
@@ -19,9 +19,12 @@
 
 pub mod base;
 pub mod bucket;
+pub mod build;
 pub mod change;
+pub mod chunk;
 pub mod clock;
 pub mod db;
+pub mod diff;
 pub mod error;
 pub mod id;
 pub mod limits;
@@ -32,6 +35,7 @@ pub mod pack;
 pub mod progress;
 pub mod repo;
 pub mod store;
+pub mod tree;
 pub mod workspace;
 
 pub use error::{Error, Kind, Result};
