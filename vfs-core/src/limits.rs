@@ -34,6 +34,9 @@ pub const CHUNK_AVERAGE: usize = 256 * 1024;
 /// See [`CHUNK_MIN`].
 pub const CHUNK_MAX: usize = 1024 * 1024;
 
+/// Holes are kept in whole units of this many bytes: the block of ext4, xfs and the page cache.
+pub const HOLE_UNIT: u64 = 4096;
+
 /// A pack is closed when it has reached this many bytes.
 pub const PACK_TARGET: usize = 32 * 1024 * 1024;
 /// Largest pack that is read.
