@@ -27,12 +27,18 @@ pub const TREE_FANOUT_MIN: usize = 8;
 /// Largest file: the largest offset that Linux knows.
 pub const FILE_SIZE_MAX: u64 = i64::MAX as u64;
 
+/// Largest blob in canonical bytes: half a pack that is read; half a million extents.
+pub const BLOB_MAX: usize = 32 * 1024 * 1024;
+
 /// Smallest, average and largest chunk in bytes (decision 0003: measured).
 pub const CHUNK_MIN: usize = 64 * 1024;
 /// See [`CHUNK_MIN`].
 pub const CHUNK_AVERAGE: usize = 256 * 1024;
 /// See [`CHUNK_MIN`].
 pub const CHUNK_MAX: usize = 1024 * 1024;
+
+/// Holes are kept in whole units of this many bytes: the block of ext4, xfs and the page cache.
+pub const HOLE_UNIT: u64 = 4096;
 
 /// A pack is closed when it has reached this many bytes.
 pub const PACK_TARGET: usize = 32 * 1024 * 1024;

@@ -243,20 +243,25 @@ fn base_runs(
     runs: &mut Vec<Run>,
     missing: &mut Vec<ChunkRef>,
 ) -> Answer<()> {
-    let mut chunk_run = |chunk: &ChunkRef, from: u64, length: u64| match cache.chunk(chunk) {
-        Some(bytes) => runs.push(Run::Bytes(bytes.slice(from as usize..(from + length) as usize))),
-        None => missing.push(*chunk),
+    let chunk_run = |chunk: &ChunkRef, from: u64, length: u64| match cache.chunk(chunk) {
+        Some(bytes) => Ok(Run::Bytes(bytes.slice(from as usize..(from + length) as usize))),
+        None => Err(*chunk),
     };
-    match base {
-        Content::Inline(bytes) => runs.push(Run::Bytes(bytes.slice(offset as usize..(offset + length) as usize))),
-        Content::Chunk(chunk) => chunk_run(chunk, offset, length),
-        Content::Blob { id, .. } => {
-            for (extent, from, length) in overlapping(&*cache.blob(*id)?, offset, length) {
-                match extent {
-                    Extent::Chunk(chunk) => chunk_run(&chunk, from, length),
-                    Extent::Hole(_) => runs.push(Run::Zeros(length as usize)),
-                }
-            }
+    let found = match base {
+        Content::Inline(bytes) => vec![Ok(Run::Bytes(bytes.slice(offset as usize..(offset + length) as usize)))],
+        Content::Chunk(chunk) => vec![chunk_run(chunk, offset, length)],
+        Content::Blob { id, .. } => overlapping(&*cache.blob(*id)?, offset, length)
+            .into_iter()
+            .map(|(extent, from, length)| match extent {
+                Extent::Chunk(chunk) => chunk_run(&chunk, from, length),
+                Extent::Hole(_) => Ok(Run::Zeros(length as usize)),
+            })
+            .collect(),
+    };
+    for run in found {
+        match run {
+            Ok(run) => runs.push(run),
+            Err(chunk) => missing.push(chunk),
         }
     }
     Ok(())

@@ -97,11 +97,6 @@ impl Extents {
         }
         runs
     }
-
-    /// Bytes that are in the journal.
-    pub(super) fn data_bytes(&self) -> u64 {
-        self.0.values().filter(|piece| !piece.zero).map(|piece| piece.length).sum()
-    }
 }
 
 impl Piece {

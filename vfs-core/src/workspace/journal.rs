@@ -75,24 +75,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Starts a journal at `position` in a folder without segments.
-    pub(super) fn create(folder: &Path, workspace: WorkspaceId, position: u64) -> Result<Journal> {
-        let mut journal = Journal {
-            folder: folder.to_owned(),
-            workspace,
-            segments: Vec::new(),
-            kept: Vec::new(),
-            position,
-            synced: position,
-            synced_noted: position,
-            staged: Vec::new(),
-            failed: false,
-        };
-        journal.start_segment()?;
-        Ok(journal)
-    }
-
-    /// Opens the journal for more records after a replay ended at `position`.
+    /// Opens the journal for more records after a replay of `segments` (none: a new journal) ended at `position`.
     pub(super) fn resume(folder: &Path, workspace: WorkspaceId, segments: Vec<Arc<Segment>>, position: u64) -> Result<Journal> {
         let segments: Vec<_> = segments.into_iter().filter(|segment| segment.first < position).collect();
         let mut journal = Journal {
@@ -412,7 +395,7 @@ impl Replay<'_> {
             self.found.refuse_damage(self.index - 1, self.position)?;
             self.found.tear(self.index - 1, self.position)?;
             self.ended = true;
-            self.bytes.clear();
+            self.at = usize::MAX;
             return Ok(None);
         };
         self.position = first + next as u64;
