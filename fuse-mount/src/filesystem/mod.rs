@@ -336,14 +336,14 @@ impl Filesystem for Translator {
         self.core.run(reply, [data], operation, move |_, reply, ()| reply.written(written));
     }
 
-    fn fsync(&self, _: &Request, node: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         self.core.count(Op::Fsync);
-        self.core.sync(to::ino(node), reply);
+        self.core.sync(reply);
     }
 
-    fn fsyncdir(&self, _: &Request, node: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         self.core.count(Op::Fsyncdir);
-        self.core.sync(to::ino(node), reply);
+        self.core.sync(reply);
     }
 
     fn readdir(&self, _: &Request, node: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectory) {
