@@ -98,7 +98,14 @@ pub(crate) fn hide_owner(change: &mut SetAttr, owner: Option<(u32, u32)>) -> Res
 }
 
 /// Changes attributes. A chown of anything but a directory clears setuid and setgid, also root's: as ext4.
+///
+/// A request that changes nothing is how the kernel, before a write by somebody unprivileged, says that the two bits have
+/// to go (or a chown to nobody in particular); only this answer brings the new mode into its cache.
 pub(crate) fn set_attr(workspace: &Workspace, ino: Ino, mut change: SetAttr, chown: bool) -> Answer<Attr> {
+    if change == SetAttr::default() {
+        clear_set_ids(workspace, ino)?;
+        return workspace.getattr(ino);
+    }
     if chown && workspace.getattr(ino)?.kind != FileKind::Directory {
         change.kill_privileges = true;
     }
