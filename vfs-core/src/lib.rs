@@ -14,7 +14,7 @@
 //! base  change                what a workspace stands on | what a publish carries
 //! objects  pack  chunk
 //! object                      pure values and their canonical bytes
-//! id  name  error  limits  clock
+//! id  name  error  limits  clock  progress
 //! ```
 
 pub mod base;
@@ -26,6 +26,9 @@ pub mod limits;
 pub mod name;
 pub mod object;
 pub mod objects;
+pub mod progress;
+pub mod repo;
+pub mod store;
 pub mod workspace;
 
 pub use error::{Error, Kind, Result};
