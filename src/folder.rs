@@ -43,8 +43,7 @@ impl DataFolder {
 
     /// Makes the folder if need be and refuses one of a newer version.
     pub fn prepare(&self) -> Outcome {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
-        made.map_err(|error| Error::io(format!("cannot make the data folder {}", self.path.display()), error))?;
+        private(&self.path)?;
         self.check_format()
     }
 
@@ -134,6 +133,12 @@ impl DataFolder {
         private_folder(&folder, uid)?;
         Ok(folder.join(name))
     }
+}
+
+/// Makes a folder, and those above it, that only this user may look into.
+pub fn private(path: &Path) -> Outcome {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    Ok(made.map_err(|error| Error::io(format!("cannot make {}", path.display()), error))?)
 }
 
 /// Makes a folder in a place that everybody may write to, and refuses one that somebody else put there.

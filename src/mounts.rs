@@ -18,6 +18,8 @@ pub struct MountEntry {
     pub kind: String,
     /// What was mounted.
     pub source: String,
+    /// No changes.
+    pub read_only: bool,
 }
 
 impl MountEntry {
@@ -53,11 +55,13 @@ pub fn mount_of(path: &Path) -> Result<Option<MountEntry>> {
 fn parse(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|&byte| byte == b' ');
     let mountpoint = unescape(fields.nth(4)?);
+    let read_only = fields.next()?.split(|&byte| byte == b',').any(|option| option == b"ro");
     let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
     Some(MountEntry {
         mountpoint: PathBuf::from(OsString::from_vec(mountpoint)),
         kind: String::from_utf8_lossy(rest.next()?).into_owned(),
         source: String::from_utf8_lossy(&unescape(rest.next()?)).into_owned(),
+        read_only,
     })
 }
 
@@ -91,7 +95,7 @@ mod tests {
         let mount = parse(line).unwrap();
         assert_eq!(mount.mountpoint, Path::new("/mnt/a b\\c"));
         assert_eq!((mount.kind.as_str(), mount.source.as_str()), ("fuse.esker", "esker:w"));
-        assert!(mount.is_esker());
+        assert!(mount.is_esker() && !mount.read_only);
         assert_eq!(parse(b""), None);
     }
 
