@@ -8,7 +8,7 @@ use crate::cli::Mount as Options;
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::folder::absolute;
-use crate::holder::{self, Started, Wanted};
+use crate::holder::{self, Shown, Started, Wanted};
 use crate::limits::MOUNT_START;
 use crate::{print, ready};
 
@@ -26,8 +26,9 @@ pub async fn run(context: &Context, options: Options) -> Outcome {
     };
     let tell = |line: &str| context.printer.remark(line);
     if options.read_only || state.snapshot.is_some() {
-        let wanted = client.resolve(&state.to_string()).await?;
-        return holder::show(client, &wanted, &at, options.allow_other, say, &tell).await;
+        let found = client.resolve(&state.to_string()).await?;
+        let shown = Shown { name: found.name, snapshot: found.snapshot, allow_other: options.allow_other };
+        return holder::show(client, shown, &at, say, &tell).await;
     }
     let workspace = client.workspace(&state.workspace).await?;
     let wanted = Wanted { id: workspace.id, mountpoint: at, allow_other: options.allow_other };

@@ -22,7 +22,7 @@ use vfs_core::object::Snapshot;
 use vfs_core::workspace::Workspace;
 use vfs_core::{Error, Kind, Result};
 
-pub use read_only::show;
+pub use read_only::{Shown, show};
 pub use start::{Started, Wanted, hold, is_alive};
 
 /// Why a holder ends without being told to by a signal.

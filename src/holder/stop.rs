@@ -4,8 +4,8 @@
 //! the mount is never killed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use fuse_mount::Mount;
 use vfs_core::{Error, Kind, Result};
 
 use super::{End, Holder, blocking, final_note};
@@ -71,8 +71,8 @@ pub(super) async fn stop(
         Reason::Signal | Reason::Ended => publish(holder).await,
     };
     match reason {
-        Reason::Signal => unmount(holder, signals, tell).await?,
-        Reason::LeaseLost => detach_lazily(holder).await?,
+        Reason::Signal => unmount(&holder.mount, signals, tell).await?,
+        Reason::LeaseLost => detach_lazily(&holder.mount).await?,
         Reason::Released | Reason::Ended => {}
     }
     // What was written between the publish and the unmount, and a second try if the first failed.
@@ -117,36 +117,36 @@ fn unpublished(holder: &Holder, error: Error) -> Failure {
 }
 
 /// Unmounts once nobody uses it, or lazily at a second signal.
-async fn unmount(holder: &Arc<Holder>, signals: &mut Signals, tell: &dyn Fn(&str)) -> Result<()> {
+pub(super) async fn unmount(mount: &Arc<Mount>, signals: &mut Signals, tell: &dyn Fn(&str)) -> Result<()> {
     let mut told = String::new();
     loop {
-        match try_unmount(holder, false).await {
+        match try_unmount(mount, false).await {
             Err(error) if error.kind() == Kind::Busy => {
                 if told != error.context() {
                     told = error.context().to_owned();
-                    tell(&format!("{told}; all is published; waiting (Ctrl-C again detaches the mount at once)"));
+                    tell(&format!("{told}; waiting (Ctrl-C again detaches the mount at once)"));
                 }
             }
             unmounted => return unmounted,
         }
         tokio::select! {
-            () = signals.next() => return detach_lazily(holder).await,
+            () = signals.next() => return detach_lazily(mount).await,
             () = tokio::time::sleep(BUSY_RETRY) => {}
         }
     }
 }
 
-async fn try_unmount(holder: &Arc<Holder>, lazy: bool) -> Result<()> {
-    let mount = holder.mount.clone();
+async fn try_unmount(mount: &Arc<Mount>, lazy: bool) -> Result<()> {
+    let mount = mount.clone();
     blocking(move || if mount.has_ended() { Ok(()) } else { mount.unmount(lazy) }).await
 }
 
 /// Takes the mount out of the tree at once. Whoever still uses it gets errors once this process has ended.
-async fn detach_lazily(holder: &Arc<Holder>) -> Result<()> {
-    try_unmount(holder, true).await?;
+async fn detach_lazily(mount: &Arc<Mount>) -> Result<()> {
+    try_unmount(mount, true).await?;
     let gone = async {
-        while !holder.mount.has_ended() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        while !mount.has_ended() {
+            tokio::time::sleep(POLL).await;
         }
     };
     let _ = tokio::time::timeout(LAZY_GRACE, gone).await;
