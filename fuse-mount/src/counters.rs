@@ -26,8 +26,14 @@ operations! {
 }
 
 /// Live counters.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters([AtomicU64; NAMES.len()]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters([const { AtomicU64::new(0) }; NAMES.len()])
+    }
+}
 
 impl Counters {
     pub(crate) fn count(&self, operation: Operation) {

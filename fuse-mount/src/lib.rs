@@ -10,9 +10,13 @@
 //! This crate knows no bucket, database, HTTP or journal.
 
 pub mod counters;
+mod device;
+mod filesystem;
 mod limits;
 pub mod mount;
 pub mod mountinfo;
+mod processes;
+mod translate;
 
 pub use counters::Requests;
 pub use mount::{Mount, MountOptions};
