@@ -9,7 +9,7 @@ use vfs_core::{Error, Kind, Result};
 
 /// A workspace, perhaps at a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StateName {
+pub(crate) struct StateName {
     /// Name of the workspace.
     pub workspace: String,
     /// A snapshot id, its first digits or `HEAD`, as the engine resolves it; the live state if there is none.
@@ -18,7 +18,7 @@ pub struct StateName {
 
 /// A path in a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
+pub(crate) struct Address {
     /// The state.
     pub state: StateName,
     /// The path; the root if none was given.
@@ -27,7 +27,7 @@ pub struct Address {
 
 impl StateName {
     /// Parses `W[@SNAPSHOT]`.
-    pub fn parse(text: &OsStr) -> Result<StateName> {
+    pub(crate) fn parse(text: &OsStr) -> Result<StateName> {
         let text = text.to_str().ok_or_else(|| invalid(text, "the name of a workspace is UTF-8"))?;
         let (workspace, snapshot) = match text.split_once('@') {
             Some((workspace, snapshot)) => (workspace, Some(snapshot)),
@@ -54,7 +54,7 @@ impl fmt::Display for StateName {
 
 impl Address {
     /// Parses `W[@SNAPSHOT][:PATH]`.
-    pub fn parse(text: &OsStr) -> Result<Address> {
+    pub(crate) fn parse(text: &OsStr) -> Result<Address> {
         let bytes = text.as_bytes();
         let (state, path) = match bytes.iter().position(|&byte| byte == b':') {
             Some(colon) => (&bytes[..colon], &bytes[colon + 1..]),

@@ -15,7 +15,7 @@ W names a workspace and means its live state; W@SNAPSHOT means that snapshot (it
 /// A filesystem for agents: workspaces that are mounted in milliseconds and keep every state.
 #[derive(Debug, Parser)]
 #[command(name = "esker", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
@@ -29,7 +29,7 @@ pub struct Cli {
 
 /// Everything that `esker` can do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Import a folder as a workspace and mount it; Ctrl-C publishes and unmounts
     Up(Up),
     /// Run the engine in front, also on a TCP address
@@ -76,7 +76,7 @@ pub enum Command {
 
 /// Options of `up`.
 #[derive(Debug, Args)]
-pub struct Up {
+pub(crate) struct Up {
     /// The folder to import; it is only read
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub folder: PathBuf,
@@ -90,7 +90,7 @@ pub struct Up {
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
-pub struct Serve {
+pub(crate) struct Serve {
     /// Listen on this TCP address too; its clients need the token in the data folder
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
@@ -104,7 +104,7 @@ pub struct Serve {
 
 /// Options of `import`.
 #[derive(Debug, Args)]
-pub struct Import {
+pub(crate) struct Import {
     /// The folder to import
     #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub path: PathBuf,
@@ -118,7 +118,7 @@ pub struct Import {
 
 /// Options of `export`.
 #[derive(Debug, Args)]
-pub struct Export {
+pub(crate) struct Export {
     /// What to export
     #[arg(value_name = "W[@SNAPSHOT]")]
     pub source: OsString,
@@ -131,7 +131,7 @@ pub struct Export {
 
 /// Options of `mount`.
 #[derive(Debug, Args)]
-pub struct Mount {
+pub(crate) struct Mount {
     /// What to show; a snapshot is shown read-only
     #[arg(value_name = "W[@SNAPSHOT]")]
     pub source: OsString,
@@ -154,7 +154,7 @@ pub struct Mount {
 
 /// Options of `unmount`.
 #[derive(Debug, Args)]
-pub struct Unmount {
+pub(crate) struct Unmount {
     /// Where the workspace is mounted
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub at: PathBuf,
@@ -165,7 +165,7 @@ pub struct Unmount {
 
 /// Options of `status`.
 #[derive(Debug, Args)]
-pub struct Status {
+pub(crate) struct Status {
     /// Where a workspace is mounted, or a folder inside
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath, default_value = ".")]
     pub at: PathBuf,
@@ -173,7 +173,7 @@ pub struct Status {
 
 /// Options of `checkpoint`.
 #[derive(Debug, Args)]
-pub struct Checkpoint {
+pub(crate) struct Checkpoint {
     /// The workspace
     #[arg(value_name = "W")]
     pub workspace: String,
@@ -184,7 +184,7 @@ pub struct Checkpoint {
 
 /// Options of `log`.
 #[derive(Debug, Args)]
-pub struct Log {
+pub(crate) struct Log {
     /// The workspace
     #[arg(value_name = "W")]
     pub workspace: String,
@@ -198,7 +198,7 @@ pub struct Log {
 
 /// Options of `ls`.
 #[derive(Debug, Args)]
-pub struct Ls {
+pub(crate) struct Ls {
     /// The directory
     #[arg(value_name = "W[@SNAPSHOT][:PATH]")]
     pub source: OsString,
@@ -208,7 +208,7 @@ pub struct Ls {
 
 /// Options of `cat`.
 #[derive(Debug, Args)]
-pub struct Cat {
+pub(crate) struct Cat {
     /// The file
     #[arg(value_name = "W[@SNAPSHOT]:PATH")]
     pub source: OsString,
@@ -218,7 +218,7 @@ pub struct Cat {
 
 /// Options of `diff`.
 #[derive(Debug, Args)]
-pub struct Diff {
+pub(crate) struct Diff {
     /// The older state
     #[arg(value_name = "A")]
     pub from: OsString,
@@ -231,7 +231,7 @@ pub struct Diff {
 
 /// Options of `restore`.
 #[derive(Debug, Args)]
-pub struct Restore {
+pub(crate) struct Restore {
     /// The workspace
     #[arg(value_name = "W")]
     pub workspace: String,
@@ -242,7 +242,7 @@ pub struct Restore {
 
 /// Options of `fork`.
 #[derive(Debug, Args)]
-pub struct Fork {
+pub(crate) struct Fork {
     /// The state to start from
     #[arg(value_name = "W[@SNAPSHOT]")]
     pub source: OsString,
@@ -255,7 +255,7 @@ pub struct Fork {
 
 /// Which state the name of a workspace means.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct State {
+pub(crate) struct State {
     /// Take the published state; do not ask a mount to publish first
     #[arg(long)]
     pub published: bool,
@@ -263,7 +263,7 @@ pub struct State {
 
 /// What can be done with workspaces.
 #[derive(Debug, Subcommand)]
-pub enum Workspace {
+pub(crate) enum Workspace {
     /// List all workspaces
     List,
     /// Make an empty workspace
@@ -280,7 +280,7 @@ pub enum Workspace {
 
 /// Options of `check`.
 #[derive(Debug, Args)]
-pub struct Check {
+pub(crate) struct Check {
     /// Read and verify every byte, not only that everything is there
     #[arg(long)]
     pub full: bool,
@@ -288,7 +288,7 @@ pub struct Check {
 
 /// Options of `gc`.
 #[derive(Debug, Args)]
-pub struct Gc {
+pub(crate) struct Gc {
     /// Keep what was written in the last so many seconds
     #[arg(long, value_name = "SECONDS")]
     pub grace: Option<u64>,

@@ -14,7 +14,7 @@ use crate::print::Printer;
 
 /// What a command works with.
 #[derive(Debug, Clone)]
-pub struct Context {
+pub(crate) struct Context {
     /// Where results go.
     pub printer: Printer,
     /// The data folder.
@@ -23,7 +23,7 @@ pub struct Context {
 
 /// A state that was looked up.
 #[derive(Debug, Clone)]
-pub struct Resolved {
+pub(crate) struct Resolved {
     /// Name of the workspace.
     pub workspace: String,
     /// The snapshot that it means.
@@ -32,19 +32,19 @@ pub struct Resolved {
 
 impl Context {
     /// A client of the data folder's engine, which is started if it does not run.
-    pub async fn client(&self) -> Outcome<Client> {
+    pub(crate) async fn client(&self) -> Outcome<Client> {
         engine::connect(&self.data).await
     }
 }
 
 /// Parses and looks up `W[@SNAPSHOT]`.
-pub async fn resolve_text(client: &Client, text: &OsStr, published: bool) -> Outcome<Resolved> {
+pub(crate) async fn resolve_text(client: &Client, text: &OsStr, published: bool) -> Outcome<Resolved> {
     resolve(client, &StateName::parse(text)?, published).await
 }
 
 /// The snapshot that a state means. A workspace without one means what its mount shows now: everything written
 /// before this call, through a barrier; or with `published` what others see already.
-pub async fn resolve(client: &Client, state: &StateName, published: bool) -> Outcome<Resolved> {
+pub(crate) async fn resolve(client: &Client, state: &StateName, published: bool) -> Outcome<Resolved> {
     if state.snapshot.is_none() && !published {
         let note = Note { author: crate::holder::author(), automatic: true, ..Note::default() };
         let done = client.checkpoint(&state.workspace, note).await?;

@@ -9,7 +9,7 @@ use vfs_core::{Error, Kind};
 /// What the shell sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Code {
+pub(crate) enum Code {
     /// An error of none of the kinds below.
     Failed = 1,
     /// The command line is wrong.
@@ -32,7 +32,7 @@ pub enum Code {
 
 impl Code {
     /// The code for an error of this kind.
-    pub fn of(kind: Kind) -> Code {
+    pub(crate) fn of(kind: Kind) -> Code {
         match kind {
             Kind::NotFound | Kind::NoAttribute => Code::NotFound,
             Kind::Conflict | Kind::LeaseLost | Kind::Busy | Kind::AlreadyExists | Kind::Stale => Code::Busy,
@@ -54,7 +54,7 @@ impl Code {
     }
 
     /// The code with this number; an unknown one counts as [`Code::Failed`].
-    pub fn from_number(number: u8) -> Code {
+    pub(crate) fn from_number(number: u8) -> Code {
         let all = [
             Code::Usage,
             Code::NotFound,
@@ -77,7 +77,7 @@ impl From<Code> for ExitCode {
 
 /// Why a command failed: the line for the user, and the code for the shell.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The code for the shell.
     pub code: Code,
     /// The error for the user.
@@ -85,26 +85,26 @@ pub struct Failure {
 }
 
 /// What a command gives back.
-pub type Outcome<T = ()> = Result<T, Failure>;
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
     /// A failure of a kind, with its line.
-    pub fn new(kind: Kind, line: impl Into<String>) -> Failure {
+    pub(crate) fn new(kind: Kind, line: impl Into<String>) -> Failure {
         Error::new(kind, line).into()
     }
 
     /// Something was written by a newer version, or the engine is of another one.
-    pub fn newer(line: impl Into<String>) -> Failure {
+    pub(crate) fn newer(line: impl Into<String>) -> Failure {
         Failure { code: Code::Newer, error: Error::new(Kind::Unsupported, line) }
     }
 
     /// What the caller can do.
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.error.kind()
     }
 
     /// One line with the causes. A cause that the line already tells is left out.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let chain = self.error.chain();
         chain.replace(['\n', '\r'], " ")
     }

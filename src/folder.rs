@@ -19,13 +19,13 @@ const FORMAT: u32 = 0;
 
 /// A data folder, by its absolute path.
 #[derive(Debug, Clone)]
-pub struct DataFolder {
+pub(crate) struct DataFolder {
     path: PathBuf,
 }
 
 impl DataFolder {
     /// The folder that was asked for (`--data`, `ESKER_DATA`), else the one of the user.
-    pub fn find(asked: Option<&Path>) -> Outcome<DataFolder> {
+    pub(crate) fn find(asked: Option<&Path>) -> Outcome<DataFolder> {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let path = match asked {
             Some(path) if path.as_os_str().is_empty() => None,
@@ -42,13 +42,13 @@ impl DataFolder {
     }
 
     /// Makes the folder if need be and refuses one of a newer version.
-    pub fn prepare(&self) -> Outcome {
+    pub(crate) fn prepare(&self) -> Outcome {
         private(&self.path)?;
         self.check_format()
     }
 
     /// Refuses a folder of a newer version.
-    pub fn check_format(&self) -> Outcome {
+    pub(crate) fn check_format(&self) -> Outcome {
         let path = self.path.join("format");
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -70,47 +70,47 @@ impl DataFolder {
     }
 
     /// The folder itself.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Locked by the engine while it runs.
-    pub fn engine_lock(&self) -> PathBuf {
+    pub(crate) fn engine_lock(&self) -> PathBuf {
         self.path.join("engine.lock")
     }
 
     /// Says where the running engine listens.
-    pub fn engine_info(&self) -> PathBuf {
+    pub(crate) fn engine_info(&self) -> PathBuf {
         self.path.join("engine.json")
     }
 
     /// What a detached engine says.
-    pub fn engine_log(&self) -> PathBuf {
+    pub(crate) fn engine_log(&self) -> PathBuf {
         self.path.join("engine.log")
     }
 
     /// The token that opens the TCP address.
-    pub fn token(&self) -> PathBuf {
+    pub(crate) fn token(&self) -> PathBuf {
         self.path.join("token")
     }
 
     /// The folder of this machine's holder of a workspace.
-    pub fn holder(&self, workspace: WorkspaceId) -> PathBuf {
+    pub(crate) fn holder(&self, workspace: WorkspaceId) -> PathBuf {
         self.holders().join(workspace.to_hex())
     }
 
     /// The folders of all holders of this machine.
-    pub fn holders(&self) -> PathBuf {
+    pub(crate) fn holders(&self) -> PathBuf {
         self.path.join("holders")
     }
 
     /// Where `up` mounts a workspace unless told otherwise.
-    pub fn mountpoint(&self, workspace: &str) -> PathBuf {
+    pub(crate) fn mountpoint(&self, workspace: &str) -> PathBuf {
         self.path.join("mounts").join(workspace)
     }
 
     /// Where the engine's socket goes. Makes the folder for it where the data folder's own path is too long.
-    pub fn socket(&self) -> Outcome<PathBuf> {
+    pub(crate) fn socket(&self) -> Outcome<PathBuf> {
         let inside = self.path.join("engine.sock");
         if inside.as_os_str().len() <= SOCKET_PATH_MAX {
             return Ok(inside);
@@ -136,7 +136,7 @@ impl DataFolder {
 }
 
 /// Makes a folder, and those above it, that only this user may look into.
-pub fn private(path: &Path) -> Outcome {
+pub(crate) fn private(path: &Path) -> Outcome {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     Ok(made.map_err(|error| Error::io(format!("cannot make {}", path.display()), error))?)
 }
@@ -161,7 +161,7 @@ fn private_folder(folder: &Path, uid: u32) -> Outcome {
 }
 
 /// The absolute path without symlinks as far as it exists, so that one folder has one name.
-pub fn absolute(path: &Path) -> Outcome<PathBuf> {
+pub(crate) fn absolute(path: &Path) -> Outcome<PathBuf> {
     let full = std::path::absolute(path).map_err(|error| Error::io(format!("cannot resolve {}", path.display()), error))?;
     let mut missing = Vec::new();
     let mut existing = full.as_path();

@@ -11,7 +11,7 @@ use vfs_core::{Error, Result};
 
 /// One line of mountinfo.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MountEntry {
+pub(crate) struct MountEntry {
     /// Where it is mounted.
     pub mountpoint: PathBuf,
     /// The type with the subtype: `fuse.esker`.
@@ -24,24 +24,24 @@ pub struct MountEntry {
 
 impl MountEntry {
     /// Whether it is one of ours.
-    pub fn is_esker(&self) -> bool {
+    pub(crate) fn is_esker(&self) -> bool {
         self.kind.starts_with("fuse") && (self.kind == "fuse.esker" || self.source.starts_with("esker"))
     }
 }
 
 /// All mounts of this process's namespace, in mount order.
-pub fn mounts() -> Result<Vec<MountEntry>> {
+pub(crate) fn mounts() -> Result<Vec<MountEntry>> {
     let text = fs::read("/proc/self/mountinfo").map_err(|error| Error::io("cannot read /proc/self/mountinfo", error))?;
     Ok(text.split(|&byte| byte == b'\n').filter_map(parse).collect())
 }
 
 /// The mount at exactly this path, the topmost one.
-pub fn mount_at(path: &Path) -> Result<Option<MountEntry>> {
+pub(crate) fn mount_at(path: &Path) -> Result<Option<MountEntry>> {
     Ok(mounts()?.into_iter().rev().find(|mount| mount.mountpoint == path))
 }
 
 /// The mount that `path` lies on.
-pub fn mount_of(path: &Path) -> Result<Option<MountEntry>> {
+pub(crate) fn mount_of(path: &Path) -> Result<Option<MountEntry>> {
     let all = mounts()?;
     for ancestor in path.ancestors() {
         if let Some(mount) = all.iter().rev().find(|mount| mount.mountpoint == ancestor) {

@@ -12,14 +12,14 @@ use crate::exit::{Failure, Outcome};
 
 /// Where results go, and in which shape.
 #[derive(Debug, Clone, Copy)]
-pub struct Printer {
+pub(crate) struct Printer {
     json: bool,
     colour: bool,
 }
 
 /// The few colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Colour {
+pub(crate) enum Colour {
     /// Added, present.
     Green,
     /// Removed, missing.
@@ -30,18 +30,18 @@ pub enum Colour {
 
 impl Printer {
     /// For people, or with `json` for programs.
-    pub fn new(json: bool) -> Printer {
+    pub(crate) fn new(json: bool) -> Printer {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Printer { json, colour: !json && wanted && io::stdout().is_terminal() }
     }
 
     /// Whether programs read the output.
-    pub fn is_json(self) -> bool {
+    pub(crate) fn is_json(self) -> bool {
         self.json
     }
 
     /// One result: as JSON, or as `text` says.
-    pub fn result<T: Serialize>(self, value: &T, text: impl FnOnce() -> String) -> Outcome {
+    pub(crate) fn result<T: Serialize>(self, value: &T, text: impl FnOnce() -> String) -> Outcome {
         if self.json {
             return self.line(&json_line(value));
         }
@@ -52,12 +52,12 @@ impl Printer {
     }
 
     /// One line of text.
-    pub fn line(self, line: &str) -> Outcome {
+    pub(crate) fn line(self, line: &str) -> Outcome {
         self.bytes(&[line.as_bytes(), b"\n"].concat())
     }
 
     /// Raw bytes.
-    pub fn bytes(self, bytes: &[u8]) -> Outcome {
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Outcome {
         let mut out = io::stdout().lock();
         match out.write_all(bytes).and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
@@ -66,14 +66,14 @@ impl Printer {
     }
 
     /// A remark for people, on standard error; programs do not get it.
-    pub fn remark(self, line: &str) {
+    pub(crate) fn remark(self, line: &str) {
         if !self.json {
             let _ = writeln!(io::stderr(), "{line}");
         }
     }
 
     /// Something the user should know, on standard error.
-    pub fn warning(self, line: &str) {
+    pub(crate) fn warning(self, line: &str) {
         let line = if self.json {
             json_line(&serde_json::json!({ "warning": line }))
         } else {
@@ -83,7 +83,7 @@ impl Printer {
     }
 
     /// Why the command failed: one line, or the error shape of the API.
-    pub fn failure(self, failure: &Failure) {
+    pub(crate) fn failure(self, failure: &Failure) {
         let line = if self.json {
             let error = serde_json::json!({ "kind": failure.kind().as_str(), "message": failure.line() });
             json_line(&serde_json::json!({ "error": error }))
@@ -94,7 +94,7 @@ impl Printer {
     }
 
     /// `text` in a colour, if colours are wanted.
-    pub fn colour(self, colour: Colour, text: &str) -> String {
+    pub(crate) fn colour(self, colour: Colour, text: &str) -> String {
         let number = match colour {
             Colour::Green => 32,
             Colour::Red => 31,
@@ -105,12 +105,12 @@ impl Printer {
 }
 
 /// One line of JSON.
-pub fn json_line<T: Serialize>(value: &T) -> String {
+pub(crate) fn json_line<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("because what is printed has string keys only")
 }
 
 /// Rows in columns, two spaces apart; the last column is not padded.
-pub fn table(rows: &[Vec<String>]) -> String {
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
@@ -130,7 +130,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// A size with a binary unit: `1.5 MiB`.
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -145,7 +145,7 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// A number with thousands apart: `12,345`.
-pub fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -158,7 +158,7 @@ pub fn count(number: u64) -> String {
 }
 
 /// A moment in UTC, to the second: `2026-03-01 12:00:00Z`.
-pub fn moment(time: Time) -> String {
+pub(crate) fn moment(time: Time) -> String {
     let (days, seconds) = (time.seconds.div_euclid(86_400), time.seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -179,12 +179,12 @@ fn civil(days: i64) -> (i64, i64, i64) {
 }
 
 /// The first digits of an id, enough for people.
-pub fn short(id: &str) -> &str {
+pub(crate) fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 
 /// Bytes of a name or path for a person: control characters are escaped, so that a name cannot steer a terminal.
-pub fn visible(name: &[u8]) -> String {
+pub(crate) fn visible(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name);
     if !text.chars().any(char::is_control) {
         return text.into_owned();

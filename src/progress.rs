@@ -11,13 +11,13 @@ use crate::print::Printer;
 const TICK: Duration = Duration::from_millis(120);
 
 /// A bar, or a spinner while the total is unknown; or nothing.
-pub struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
     /// Starts to show that `work` is under way.
-    pub fn start(printer: Printer, work: &str) -> Progress {
+    pub(crate) fn start(printer: Printer, work: &str) -> Progress {
         if printer.is_json() || !std::io::stderr().is_terminal() {
             return Progress { bar: ProgressBar::hidden() };
         }
@@ -29,7 +29,7 @@ impl Progress {
     }
 
     /// So far it has come.
-    pub fn report(&self, what: &str, done: u64, total: Option<u64>) {
+    pub(crate) fn report(&self, what: &str, done: u64, total: Option<u64>) {
         if let Some(total) = total.filter(|total| self.bar.length() != Some(*total)) {
             self.bar.set_length(total);
             self.bar.set_style(style("{spinner} {prefix} [{bar:30}] {human_pos}/{human_len} {msg} ({eta})"));

@@ -33,7 +33,7 @@ enum Line {
 }
 
 /// Starts `esker` with `arguments` in the background and waits until it is ready; gives back what it said.
-pub fn start(arguments: &[OsString], log: &Path, patience: Duration) -> Outcome<serde_json::Value> {
+pub(crate) fn start(arguments: &[OsString], log: &Path, patience: Duration) -> Outcome<serde_json::Value> {
     let log_file = open_log(log)?;
     let (reader, writer) = std::io::pipe().map_err(|error| Error::io("cannot make a pipe", error))?;
     let child = Command::new(program())
@@ -65,18 +65,18 @@ pub fn start(arguments: &[OsString], log: &Path, patience: Duration) -> Outcome<
 }
 
 /// The child's side: leaves the caller's session. Signals of the caller's terminal do not reach it any more.
-pub fn leave_session() {
+pub(crate) fn leave_session() {
     // Fails only for the leader of a process group, which then has a session of its own or was started by a shell.
     let _ = rustix::process::setsid();
 }
 
 /// The child's side: it works. From here on, standard output is the log.
-pub fn say_ready(value: &serde_json::Value) -> Outcome {
+pub(crate) fn say_ready(value: &serde_json::Value) -> Outcome {
     say(&Line::Ready(value.clone()))
 }
 
 /// The child's side: it does not.
-pub fn say_failed(failure: &Failure) {
+pub(crate) fn say_failed(failure: &Failure) {
     let kind = failure.kind().as_str().to_owned();
     let _ = say(&Line::Failed { kind, message: failure.line(), exit: failure.code as u8 });
 }
@@ -134,7 +134,7 @@ fn open_log(path: &Path) -> Outcome<File> {
 }
 
 /// The last line of a log, for a message.
-pub fn last_line(path: &Path) -> String {
+pub(crate) fn last_line(path: &Path) -> String {
     let read = || -> std::io::Result<String> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();

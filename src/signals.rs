@@ -9,18 +9,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use vfs_core::{Error, Result};
 
 /// Listens for the signals.
-pub struct Signals(Vec<Signal>);
+pub(crate) struct Signals(Vec<Signal>);
 
 impl Signals {
     /// Begins to listen. From here on they do not end the process.
-    pub fn listen() -> Result<Signals> {
+    pub(crate) fn listen() -> Result<Signals> {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         let listened: std::io::Result<Vec<Signal>> = kinds.into_iter().map(signal).collect();
         Ok(Signals(listened.map_err(|error| Error::io("cannot listen for signals", error))?))
     }
 
     /// Waits for the next one.
-    pub async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         poll_fn(|context| match self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready()) {
             true => Poll::Ready(()),
             false => Poll::Pending,

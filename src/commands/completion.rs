@@ -7,7 +7,7 @@ use crate::exit::Outcome;
 use crate::print::Printer;
 
 /// Prints the script.
-pub fn run(printer: Printer, shell: clap_complete::Shell) -> Outcome {
+pub(crate) fn run(printer: Printer, shell: clap_complete::Shell) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "esker", &mut script);
     printer.bytes(&script)

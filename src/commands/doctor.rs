@@ -44,7 +44,7 @@ struct Report {
 }
 
 /// Looks and prints. Fails if nothing can be mounted here.
-pub fn run(printer: Printer, data: &DataFolder) -> Outcome {
+pub(crate) fn run(printer: Printer, data: &DataFolder) -> Outcome {
     let privileged = capabilities() & CAP_SYS_ADMIN != 0;
     let findings = vec![
         fuse(),

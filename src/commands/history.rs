@@ -10,7 +10,7 @@ use crate::holder::author;
 use crate::print::{self, Colour, Printer};
 
 /// Publishes what was written so far and prints the snapshot's id.
-pub async fn checkpoint(context: &Context, options: Checkpoint) -> Outcome {
+pub(crate) async fn checkpoint(context: &Context, options: Checkpoint) -> Outcome {
     let client = context.client().await?;
     let note = Note { author: author(), message: options.message, ..Note::default() };
     let done = client.checkpoint(&options.workspace, note).await?;
@@ -21,7 +21,7 @@ pub async fn checkpoint(context: &Context, options: Checkpoint) -> Outcome {
 }
 
 /// Lists the snapshots of a workspace.
-pub async fn log(context: &Context, options: Log) -> Outcome {
+pub(crate) async fn log(context: &Context, options: Log) -> Outcome {
     let client = context.client().await?;
     let log = client.log(&options.workspace, options.all, Some(options.limit)).await?;
     context.printer.result(&log.rows, || print::table(&log.rows.iter().map(row).collect::<Vec<_>>()))

@@ -10,7 +10,7 @@ use crate::print;
 use crate::progress::Progress;
 
 /// Verifies the stored data; damage is exit code 7.
-pub async fn check(context: &Context, options: Check) -> Outcome {
+pub(crate) async fn check(context: &Context, options: Check) -> Outcome {
     let client = context.client().await?;
     let progress = Progress::start(context.printer, "checking");
     let report = client
@@ -54,7 +54,7 @@ fn checked(report: &CheckReport, full: bool) -> String {
 }
 
 /// Drops what nothing reaches.
-pub async fn gc(context: &Context, options: Gc) -> Outcome {
+pub(crate) async fn gc(context: &Context, options: Gc) -> Outcome {
     let client = context.client().await?;
     let progress = Progress::start(context.printer, "collecting");
     let request = GcRequest { grace_s: options.grace, delete: true };
@@ -77,7 +77,7 @@ fn collected(report: &GcReport) -> String {
 }
 
 /// A number with its noun.
-pub fn plural(number: u64, noun: &str) -> String {
+pub(crate) fn plural(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", print::count(number), if number == 1 { "" } else { "s" })
 }
 

@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::exit::Outcome;
 
 /// Runs a command.
-pub async fn run(context: &Context, command: Command) -> Outcome {
+pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
     match command {
         Command::Up(options) => up::run(context, options).await,
         Command::Serve(options) => serve::run(context, options).await,

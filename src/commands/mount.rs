@@ -13,7 +13,7 @@ use crate::limits::MOUNT_START;
 use crate::{print, ready};
 
 /// Mounts and serves until told to stop; with `--detach` another process does.
-pub async fn run(context: &Context, options: Options) -> Outcome {
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let state = StateName::parse(&options.source)?;
     let at = absolute(&options.at)?;
     if options.detach {
@@ -36,7 +36,7 @@ pub async fn run(context: &Context, options: Options) -> Outcome {
 }
 
 /// Says where it is mounted, for a command that stays in front.
-pub fn say_mounted(context: &Context, started: &Started) -> Outcome {
+pub(crate) fn say_mounted(context: &Context, started: &Started) -> Outcome {
     context.printer.result(started, || {
         let last = if started.read_only { "unmounts" } else { "publishes and unmounts" };
         format!("{}\nCtrl-C {last}", mounted(started))

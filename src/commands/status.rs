@@ -29,7 +29,7 @@ struct Report {
 }
 
 /// Shows the state of the mount that covers a folder.
-pub async fn run(context: &Context, options: Options) -> Outcome {
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let at = absolute(&options.at)?;
     let mount = mounts::mount_of(&at)?.filter(MountEntry::is_esker).ok_or_else(|| {
         let line = format!("{} is not in a mount of esker's; `esker workspace list` shows what is mounted", at.display());

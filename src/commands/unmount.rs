@@ -19,7 +19,7 @@ use crate::mounts::{self, MountEntry};
 use crate::print;
 
 /// Unmounts what is mounted at a folder.
-pub async fn run(context: &Context, options: Unmount) -> Outcome {
+pub(crate) async fn run(context: &Context, options: Unmount) -> Outcome {
     let at = absolute(&options.at)?;
     let mount = mounts::mount_at(&at)?
         .ok_or_else(|| Failure::new(Kind::NotFound, format!("nothing is mounted at {}", at.display())))?;
@@ -45,7 +45,7 @@ fn said(context: &Context, at: &Path, what: &str) -> Outcome {
 }
 
 /// The living holder of this data folder that is mounted at a path.
-pub fn holder_at(data: &DataFolder, at: &Path) -> Option<(WorkspaceId, HolderInfo)> {
+pub(crate) fn holder_at(data: &DataFolder, at: &Path) -> Option<(WorkspaceId, HolderInfo)> {
     let folders = std::fs::read_dir(data.holders()).ok()?;
     folders.filter_map(|entry| entry.ok()).find_map(|entry| {
         let workspace = entry.file_name().to_str()?.parse().ok()?;

@@ -9,7 +9,7 @@ use crate::exit::Outcome;
 use crate::print;
 
 /// Lists, makes or deletes workspaces.
-pub async fn run(context: &Context, options: Options) -> Outcome {
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let client = context.client().await?;
     match options {
         Options::List => {
@@ -29,7 +29,7 @@ pub async fn run(context: &Context, options: Options) -> Outcome {
 }
 
 /// Makes a workspace on another's state.
-pub async fn fork(context: &Context, options: Fork) -> Outcome {
+pub(crate) async fn fork(context: &Context, options: Fork) -> Outcome {
     let client = context.client().await?;
     let state = context::resolve_text(&client, &options.source, options.state.published).await?;
     let from = format!("{}@{}", state.workspace, state.snapshot);

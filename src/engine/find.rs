@@ -7,7 +7,7 @@ use crate::exit::{Failure, Outcome};
 use crate::folder::DataFolder;
 
 /// What was found.
-pub enum Found {
+pub(crate) enum Found {
     /// It listens there.
     Running(EngineInfo),
     /// There is none, or what is left of one that crashed.
@@ -15,7 +15,7 @@ pub enum Found {
 }
 
 /// Looks for the engine. One of another version is an error, because the two may not understand each other.
-pub fn look(data: &DataFolder) -> Outcome<Found> {
+pub(crate) fn look(data: &DataFolder) -> Outcome<Found> {
     let Some(info) = EngineInfo::read(data) else { return Ok(Found::None) };
     if UnixStream::connect(&info.socket).is_err() {
         return Ok(Found::None);

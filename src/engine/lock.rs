@@ -13,7 +13,7 @@ use crate::folder::DataFolder;
 
 /// Where the running engine listens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EngineInfo {
+pub(crate) struct EngineInfo {
     /// Its process.
     pub pid: u32,
     /// Its version.
@@ -26,13 +26,13 @@ pub struct EngineInfo {
 
 /// The right to be the engine of a data folder, until it is dropped.
 #[derive(Debug)]
-pub struct EngineLock {
+pub(crate) struct EngineLock {
     _file: File,
 }
 
 impl EngineLock {
     /// Takes the lock, or answers `None` if another engine has it.
-    pub fn take(data: &DataFolder) -> Result<Option<EngineLock>> {
+    pub(crate) fn take(data: &DataFolder) -> Result<Option<EngineLock>> {
         let path = data.engine_lock();
         let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = opened.map_err(|error| Error::io(format!("cannot open {}", path.display()), error))?;
@@ -46,12 +46,12 @@ impl EngineLock {
 
 impl EngineInfo {
     /// What the file says; it may be of an engine that has crashed.
-    pub fn read(data: &DataFolder) -> Option<EngineInfo> {
+    pub(crate) fn read(data: &DataFolder) -> Option<EngineInfo> {
         serde_json::from_slice(&fs::read(data.engine_info()).ok()?).ok()
     }
 
     /// Replaces the file. Only the owner of the lock does this.
-    pub fn write(&self, data: &DataFolder) -> Result<()> {
+    pub(crate) fn write(&self, data: &DataFolder) -> Result<()> {
         let path = data.engine_info();
         let temporary = path.with_extension("json.new");
         let text = crate::print::json_line(self) + "\n";
@@ -65,7 +65,7 @@ impl EngineInfo {
     }
 
     /// Removes file and socket of the engine that leaves.
-    pub fn remove(&self, data: &DataFolder) {
+    pub(crate) fn remove(&self, data: &DataFolder) {
         let _ = fs::remove_file(&self.socket);
         let _ = fs::remove_file(data.engine_info());
     }

@@ -14,7 +14,7 @@ use crate::ready;
 
 /// Makes sure that an engine runs and says where. Of several commands that do this at once, one starts it and the
 /// others find it. Blocks.
-pub fn ensure(data: &DataFolder) -> Outcome<EngineInfo> {
+pub(crate) fn ensure(data: &DataFolder) -> Outcome<EngineInfo> {
     data.prepare()?;
     let until = Instant::now() + ENGINE_START;
     loop {

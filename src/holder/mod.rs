@@ -22,8 +22,8 @@ use vfs_core::object::Snapshot;
 use vfs_core::workspace::Workspace;
 use vfs_core::{Error, Kind, Result};
 
-pub use read_only::{Shown, show};
-pub use start::{Started, Wanted, hold, is_alive};
+pub(crate) use read_only::{Shown, show};
+pub(crate) use start::{Started, Wanted, hold, is_alive};
 
 /// Why a holder ends without being told to by a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +104,7 @@ fn final_note(name: &str) -> PublishNote {
 }
 
 /// Who asks for snapshots on this machine.
-pub fn author() -> String {
+pub(crate) fn author() -> String {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     user.ok().filter(|name| !name.is_empty()).unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }
@@ -115,7 +115,7 @@ fn host() -> String {
 }
 
 /// Makes sure that a workspace can be shown at `path`: clears a dead mount, makes the folder, checks that it is fit.
-pub fn prepare_mountpoint(path: &Path) -> Result<()> {
+pub(crate) fn prepare_mountpoint(path: &Path) -> Result<()> {
     if fuse_mount::clear_dead_mount(path)? {
         tracing::info!("cleared a dead mount at {}", path.display());
     }

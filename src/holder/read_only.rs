@@ -15,7 +15,7 @@ use crate::limits::POLL;
 use crate::signals::Signals;
 
 /// Which snapshot is shown where.
-pub struct Shown {
+pub(crate) struct Shown {
     /// Name of the workspace.
     pub name: String,
     /// The snapshot.
@@ -25,7 +25,7 @@ pub struct Shown {
 }
 
 /// Shows a snapshot until a signal, or until somebody unmounts it.
-pub async fn show(
+pub(crate) async fn show(
     client: Client,
     shown: Shown,
     at: &Path,

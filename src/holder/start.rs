@@ -22,7 +22,7 @@ use crate::signals::Signals;
 
 /// What is mounted where, for the line that says so.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub struct Started {
+pub(crate) struct Started {
     /// Name of the workspace.
     pub workspace: String,
     /// Where it is mounted.
@@ -38,7 +38,7 @@ pub struct Started {
 }
 
 /// Which workspace is shown where, and how.
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// The workspace.
     pub id: WorkspaceId,
     /// Where.
@@ -48,7 +48,7 @@ pub struct Wanted {
 }
 
 /// Mounts a workspace, says so, and serves it until a signal or the engine ends it.
-pub async fn hold(
+pub(crate) async fn hold(
     data: &DataFolder,
     client: Client,
     wanted: Wanted,
@@ -139,7 +139,7 @@ fn is_held(path: &std::path::Path) -> bool {
 }
 
 /// Whether a process runs; one that is dying or a zombie does not.
-pub fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
     // The name in parentheses may hold anything, so the state is looked for after the last one.
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
