@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Up(Up),
     /// Run the engine in front, also on a TCP address
     Serve(Serve),
+    /// Stop the engine; mounts go on and start another when they need one
+    Shutdown,
     /// Import a folder into a workspace
     Import(Import),
     /// Write a workspace or snapshot into a folder

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use api::client::Client;
-use api::wire::mount::Note;
+use vfs_core::base::PublishNote;
 use vfs_core::id::SnapshotId;
 
 use crate::address::StateName;
@@ -46,7 +46,7 @@ pub(crate) async fn resolve_text(client: &Client, text: &OsStr, published: bool)
 /// before this call, through a barrier; or with `published` what others see already.
 pub(crate) async fn resolve(client: &Client, state: &StateName, published: bool) -> Outcome<Resolved> {
     if state.snapshot.is_none() && !published {
-        let note = Note { author: crate::holder::author(), automatic: true, ..Note::default() };
+        let note = PublishNote { author: crate::holder::author(), automatic: true, ..PublishNote::default() };
         let done = client.checkpoint(&state.workspace, note).await?;
         return Ok(Resolved { workspace: state.workspace.clone(), snapshot: done.snapshot });
     }

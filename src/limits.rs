@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(crate) const ENGINE_START: Duration = Duration::from_secs(10);
 /// How long a command waits for a detached mount: it replays the journal first, which may be gigabytes.
 pub(crate) const MOUNT_START: Duration = Duration::from_secs(120);
+/// How long an engine that was asked to leave may take: it finishes what is under way within ten seconds.
+pub(crate) const ENGINE_STOP: Duration = Duration::from_secs(20);
 /// Pause before looking again for something that another process is about to do.
 pub(crate) const POLL: Duration = Duration::from_millis(50);
 /// How long the lock of a killed mount may take to be free: the kernel closes its files first.

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use api::wire::name::from_text;
 use api::wire::snapshot::Entry;
+use futures::StreamExt;
 use vfs_core::Kind;
 use vfs_core::name::TreePath;
 
@@ -21,9 +22,10 @@ pub(crate) async fn ls(context: &Context, options: Ls) -> Outcome {
     let address = Address::parse(&options.source)?;
     let client = context.client().await?;
     let state = context::resolve(&client, &address.state, options.state.published).await?;
+    let path = address.path.to_bytes();
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = client.list(state.snapshot, &address.path, after.as_deref(), Some(PAGE)).await?;
+        let page = client.list(state.snapshot, &path, after.as_deref(), PAGE).await?;
         let shown = if page.node.kind == "directory" { page.entries.as_slice() } else { std::slice::from_ref(&page.node) };
         show(context.printer, shown)?;
         match page.entries.last().filter(|_| page.more) {
@@ -107,9 +109,9 @@ pub(crate) async fn cat(context: &Context, options: Cat) -> Outcome {
     }
     let client = context.client().await?;
     let state = context::resolve(&client, &address.state, options.state.published).await?;
-    let mut content = client.content(state.snapshot, &address.path).await?;
-    while let Some(piece) = content.next().await? {
-        context.printer.bytes(&piece)?;
+    let mut content = client.content(state.snapshot, &address.path.to_bytes(), 0, None).await?;
+    while let Some(piece) = content.next().await {
+        context.printer.bytes(&piece?)?;
     }
     Ok(())
 }

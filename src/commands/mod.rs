@@ -22,6 +22,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
     match command {
         Command::Up(options) => up::run(context, options).await,
         Command::Serve(options) => serve::run(context, options).await,
+        Command::Shutdown => serve::shutdown(context).await,
         Command::Import(options) => transfer::import(context, options).await,
         Command::Export(options) => transfer::export(context, options).await,
         Command::Mount(options) => mount::run(context, options).await,

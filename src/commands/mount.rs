@@ -27,7 +27,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let tell = |line: &str| context.printer.remark(line);
     if options.read_only || state.snapshot.is_some() {
         let found = client.resolve(&state.to_string()).await?;
-        let shown = Shown { name: found.name, snapshot: found.snapshot, allow_other: options.allow_other };
+        let shown = Shown { workspace: found.workspace, name: found.name, snapshot: found.snapshot, allow_other: options.allow_other };
         return holder::show(client, shown, &at, say, &tell).await;
     }
     let workspace = client.workspace(&state.workspace).await?;

@@ -26,3 +26,12 @@ fn text(context: &Context, info: &EngineInfo) -> String {
     let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     format!("{}Ctrl-C stops the engine; mounts go on and start another", print::table(&rows))
 }
+
+/// Stops the engine, if one runs.
+pub(crate) async fn shutdown(context: &Context) -> Outcome {
+    let stopped = engine::stop(&context.data).await?;
+    context.printer.result(&serde_json::json!({ "stopped": stopped }), || match stopped {
+        Some(pid) => format!("stopped the engine, process {pid}"),
+        None => format!("no engine runs for {}", context.data.path().display()),
+    })
+}

@@ -99,7 +99,7 @@ async fn first(context: &Context, client: &Client, folder: &Path, source: &str, 
 async fn again(context: &Context, client: &Client, known: Workspace, folder: &Path, exclude: &[String]) -> Outcome<Workspace> {
     let Some(record) = read_record(&context.data, &known) else {
         // Without a record the import did not finish, unless somebody has published something since.
-        if client.log(&known.name, true, Some(2)).await?.rows.len() <= 1 && known.holder.is_none() {
+        if client.log(&known.name, true, 2).await?.len() <= 1 && known.holder.is_none() {
             context.printer.remark(&format!("the import into {} was not finished; importing again", known.name));
             let found = look(context, folder, exclude).await?;
             import(context, client, &known, folder, exclude.to_vec(), found).await?;

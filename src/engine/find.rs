@@ -22,12 +22,11 @@ pub(crate) fn look(data: &DataFolder) -> Outcome<Found> {
     }
     if info.version != env!("CARGO_PKG_VERSION") {
         return Err(Failure::newer(format!(
-            "the engine of {} (process {}) is version {}, this command is version {}: stop it with `kill {}`, the next command starts a new one",
+            "the engine of {} (process {}) is version {}, this command is version {}: `esker shutdown` stops it, the next command starts its own",
             data.path().display(),
             info.pid,
             info.version,
-            env!("CARGO_PKG_VERSION"),
-            info.pid
+            env!("CARGO_PKG_VERSION")
         )));
     }
     Ok(Found::Running(info))

@@ -22,6 +22,9 @@ pub(crate) struct EngineInfo {
     pub socket: PathBuf,
     /// Its TCP address, if it has one.
     pub address: Option<String>,
+    /// A command started it in the background, so it may be replaced by one that a person starts.
+    #[serde(default)]
+    pub background: bool,
 }
 
 /// The right to be the engine of a data folder, until it is dropped.
@@ -95,7 +98,7 @@ mod tests {
     fn the_file_comes_back_as_written() {
         let (_temporary, data) = folder();
         assert_eq!(EngineInfo::read(&data), None);
-        let info = EngineInfo { pid: 7, version: "1".into(), socket: data.socket().unwrap(), address: None };
+        let info = EngineInfo { pid: 7, version: "1".into(), socket: data.socket().unwrap(), address: None, background: true };
         info.write(&data).unwrap();
         assert_eq!(EngineInfo::read(&data), Some(info.clone()));
         info.remove(&data);

@@ -38,7 +38,7 @@ pub(crate) async fn serve(
 ) -> Outcome {
     data.prepare()?;
     let mut signals = Signals::listen()?;
-    let lock = EngineLock::take(data)?.ok_or_else(|| busy(data))?;
+    let lock = lock(data, &serving).await?;
     let socket = data.socket()?;
     let state = open(data, &serving).await?;
     let bound = bind(&serving, socket.clone()).await?;
@@ -47,6 +47,7 @@ pub(crate) async fn serve(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         socket,
         address: bound.tcp_address().map(|address| address.to_string()),
+        background: serving.leave_when_idle,
     };
     info.write(data)?;
     tracing::info!(version = info.version, socket = %info.socket.display(), address = ?info.address, "engine serves");
@@ -103,6 +104,17 @@ async fn resolve(address: &str) -> Result<SocketAddr> {
     let invalid = || Error::new(Kind::Invalid, format!("{address:?} is no address to listen on: use HOST:PORT, such as 127.0.0.1:7070"));
     let mut found = lookup_host(&full).await.map_err(|error| invalid().because(error))?;
     found.next().ok_or_else(invalid)
+}
+
+/// Takes the lock. An engine in front takes the place of one that a command has started.
+async fn lock(data: &DataFolder, serving: &Serving) -> Outcome<EngineLock> {
+    if let Some(lock) = EngineLock::take(data)? {
+        return Ok(lock);
+    }
+    if !serving.leave_when_idle && EngineInfo::read(data).is_some_and(|info| info.background) {
+        super::stop(data).await?;
+    }
+    EngineLock::take(data)?.ok_or_else(|| busy(data))
 }
 
 fn busy(data: &DataFolder) -> Failure {

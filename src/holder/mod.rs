@@ -13,7 +13,7 @@ mod stop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use api::client::Client;
+use api::client::WorkspaceClient;
 use fuse_mount::Mount;
 use tokio::sync::{Mutex, watch};
 use vfs_core::base::{Lease, PublishNote};
@@ -41,7 +41,7 @@ struct Holder {
     name: String,
     folder: PathBuf,
     lease: Lease,
-    client: Client,
+    client: WorkspaceClient,
     workspace: Arc<Workspace>,
     mount: Arc<Mount>,
     /// One publish at a time: the second of two barriers waits for the first.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use api::client::Client;
 use fuse_mount::{Mount, MountOptions};
 use vfs_core::clock::SystemClock;
-use vfs_core::id::SnapshotId;
+use vfs_core::id::{SnapshotId, WorkspaceId};
 use vfs_core::workspace::Workspace;
 
 use super::{Started, blocking, prepare_mountpoint, stop};
@@ -16,7 +16,9 @@ use crate::signals::Signals;
 
 /// Which snapshot is shown where.
 pub(crate) struct Shown {
-    /// Name of the workspace.
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// Its name.
     pub name: String,
     /// The snapshot.
     pub snapshot: SnapshotId,
@@ -34,8 +36,8 @@ pub(crate) async fn show(
 ) -> Outcome {
     let mut signals = Signals::listen()?;
     prepare_mountpoint(at)?;
-    let snapshot = client.snapshot(shown.snapshot).await?;
-    let workspace = Workspace::open_read_only(snapshot, Arc::new(client), Arc::new(SystemClock)).await?;
+    let snapshot = client.snapshot_object(shown.snapshot).await?;
+    let workspace = Workspace::open_read_only(snapshot, Arc::new(client.holder(shown.workspace)), Arc::new(SystemClock)).await?;
     let options = MountOptions {
         read_only: true,
         allow_other: shown.allow_other,

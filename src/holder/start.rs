@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use api::client::Client;
+use api::client::{Client, WorkspaceClient};
 use fuse_mount::{Mount, MountOptions};
 use tokio::sync::{Mutex, watch};
 use vfs_core::clock::SystemClock;
@@ -56,7 +56,7 @@ pub(crate) async fn hold(
     tell: &dyn Fn(&str),
 ) -> Outcome {
     let mut signals = Signals::listen()?;
-    let (holder, started) = attach(data, client, wanted).await?;
+    let (holder, started) = attach(data, client.holder(wanted.id), wanted).await?;
     let control = tokio::spawn(control::run(holder.clone()));
     let checkpoints = tokio::spawn(checkpoints::run(holder.clone()));
     let said = say(&started);
@@ -70,7 +70,7 @@ pub(crate) async fn hold(
     said.and(stopped)
 }
 
-async fn attach(data: &DataFolder, client: Client, wanted: Wanted) -> Outcome<(Arc<Holder>, Started)> {
+async fn attach(data: &DataFolder, client: WorkspaceClient, wanted: Wanted) -> Outcome<(Arc<Holder>, Started)> {
     let path = data.holder(wanted.id);
     crate::folder::private(&path)?;
     let info = HolderInfo { pid: std::process::id(), mountpoint: wanted.mountpoint.clone() };
@@ -81,7 +81,7 @@ async fn attach(data: &DataFolder, client: Client, wanted: Wanted) -> Outcome<(A
         pid: info.pid,
         mountpoint: wanted.mountpoint.to_string_lossy().into_owned(),
     };
-    let attached = client.attach(wanted.id, folder.holder_id(), &who).await?;
+    let attached = client.attach(folder.holder_id(), &who).await?;
     let (lease, name) = (attached.lease, attached.name.clone());
     let opened = Workspace::open(folder, attached, Arc::new(client.clone()), Arc::new(SystemClock)).await;
     let workspace = give_back_on_error(&client, &lease, opened).await?;
@@ -113,7 +113,7 @@ async fn mount(workspace: Arc<Workspace>, name: &str, wanted: &Wanted) -> Result
 }
 
 /// A holder that cannot work must not keep others out.
-async fn give_back_on_error<T>(client: &Client, lease: &vfs_core::base::Lease, result: Result<T>) -> Result<T> {
+async fn give_back_on_error<T>(client: &WorkspaceClient, lease: &vfs_core::base::Lease, result: Result<T>) -> Result<T> {
     if result.is_err() {
         let _ = client.detach(lease).await;
     }
