@@ -20,7 +20,9 @@
 pub mod base;
 pub mod build;
 pub mod change;
+pub mod chunk;
 pub mod clock;
+pub mod diff;
 pub mod error;
 pub mod id;
 pub mod limits;

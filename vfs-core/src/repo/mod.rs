@@ -294,12 +294,7 @@ impl Repo {
 
     /// Binds a holder. The same holder id gets a new epoch at once; another one is refused with `Busy` while the
     /// lease is connected or younger than [`crate::limits::LEASE_TTL`].
-    pub async fn attach(
-        &self,
-        workspace: WorkspaceId,
-        holder: HolderId,
-        who: &HolderDescription,
-    ) -> Result<Attached> {
+    pub async fn attach(&self, workspace: WorkspaceId, holder: HolderId, who: &HolderDescription) -> Result<Attached> {
         let _ = (workspace, holder, who);
         unimplemented!()
     }
