@@ -65,6 +65,7 @@ async fn look(context: &Context, mount: &MountEntry) -> Outcome<Report> {
     report.journal = Some(context.data.holder(workspace));
     let client = context.client().await?;
     report.overlay = Some(client.holder_status(&workspace.to_hex()).await?);
+    report.requests = crate::holder::read_requests(&context.data.holder(workspace));
     Ok(report)
 }
 

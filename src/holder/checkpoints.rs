@@ -15,25 +15,24 @@ use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, CHECKPOINT_TICK, LOADED, QUIET};
 /// Decides when. Knows no clock of its own.
 #[derive(Debug, Default)]
 struct Schedule {
-    /// Since when there has been something to publish.
-    dirty: Option<Instant>,
     /// Not before this, after a failure.
     pause_until: Option<Instant>,
     backoff: Option<Duration>,
 }
 
+/// When the changes that no checkpoint has taken were made.
+#[derive(Debug, Clone, Copy)]
+struct Unpublished {
+    oldest: Instant,
+    newest: Instant,
+}
+
 impl Schedule {
-    /// Whether to publish now. `changed` is when the overlay last changed, if it holds anything.
-    fn is_due(&mut self, now: Instant, changed: Option<Instant>) -> bool {
-        let Some(changed) = changed else {
-            self.dirty = None;
-            return false;
-        };
-        let dirty = *self.dirty.get_or_insert(changed.min(now));
-        if self.pause_until.is_some_and(|until| now < until) {
-            return false;
-        }
-        now.saturating_duration_since(changed) >= QUIET || now.saturating_duration_since(dirty) >= LOADED
+    /// Whether to publish now.
+    fn is_due(&self, now: Instant, unpublished: Option<Unpublished>) -> bool {
+        let Some(Unpublished { oldest, newest }) = unpublished else { return false };
+        let paused = self.pause_until.is_some_and(|until| now < until);
+        !paused && (now.saturating_duration_since(newest) >= QUIET || now.saturating_duration_since(oldest) >= LOADED)
     }
 
     fn published(&mut self) {
@@ -49,12 +48,22 @@ impl Schedule {
     }
 }
 
+/// What there is to publish. Work that a replay brought back counts as old.
+fn unpublished(holder: &Holder, opened: Instant) -> Option<Unpublished> {
+    match (holder.workspace.dirty_since(), holder.workspace.quiet_since()) {
+        (Some(oldest), Some(newest)) => Some(Unpublished { oldest, newest }),
+        _ if holder.workspace.status().changed_inodes > 0 => Some(Unpublished { oldest: opened, newest: opened }),
+        _ => None,
+    }
+}
+
 /// Publishes automatically until the task is dropped, or the lease is lost.
 pub(super) async fn run(holder: Arc<Holder>) {
     let mut schedule = Schedule::default();
+    let opened = Instant::now();
     loop {
         tokio::time::sleep(CHECKPOINT_TICK).await;
-        if !schedule.is_due(Instant::now(), holder.workspace.dirty_since()) {
+        if !schedule.is_due(Instant::now(), unpublished(&holder, opened)) {
             continue;
         }
         let note = PublishNote { author: super::author(), automatic: true, ..PublishNote::default() };
@@ -85,39 +94,41 @@ mod tests {
 
     #[test]
     fn publishes_once_quiet() {
-        let mut schedule = Schedule::default();
+        let schedule = Schedule::default();
         let start = Instant::now();
-        assert!(!schedule.is_due(start, None));
-        assert!(!schedule.is_due(start, Some(start)));
-        assert!(!schedule.is_due(start + QUIET / 2, Some(start)));
-        assert!(schedule.is_due(start + QUIET, Some(start)));
-        schedule.published();
-        assert!(!schedule.is_due(start + QUIET * 2, None));
+        let changed = Some(Unpublished { oldest: start, newest: start });
+        assert!(!schedule.is_due(start + QUIET, None));
+        assert!(!schedule.is_due(start, changed));
+        assert!(!schedule.is_due(start + QUIET / 2, changed));
+        assert!(schedule.is_due(start + QUIET, changed));
     }
 
     #[test]
     fn publishes_under_load_now_and_then() {
-        let mut schedule = Schedule::default();
-        let start = Instant::now();
-        let mut now = start;
-        while !schedule.is_due(now, Some(now)) {
+        let schedule = Schedule::default();
+        let oldest = Instant::now();
+        let mut now = oldest;
+        while !schedule.is_due(now, Some(Unpublished { oldest, newest: now })) {
             now += CHECKPOINT_TICK;
-            assert!(now - start <= LOADED, "never due");
+            assert!(now - oldest <= LOADED, "never due");
         }
-        assert_eq!(now - start, LOADED);
+        assert_eq!(now - oldest, LOADED);
     }
 
     #[test]
     fn pauses_longer_and_longer_after_failures() {
         let mut schedule = Schedule::default();
         let start = Instant::now();
+        let changed = Some(Unpublished { oldest: start, newest: start });
         let due = start + LOADED;
-        assert!(schedule.is_due(due, Some(start)));
+        assert!(schedule.is_due(due, changed));
         assert_eq!(schedule.failed(due), BACKOFF_MIN);
-        assert!(!schedule.is_due(due, Some(start)));
-        assert!(schedule.is_due(due + BACKOFF_MIN, Some(start)));
+        assert!(!schedule.is_due(due, changed));
+        assert!(schedule.is_due(due + BACKOFF_MIN, changed));
         let pauses: Vec<_> = (0..10).map(|_| schedule.failed(due)).collect();
         assert_eq!(pauses[0], BACKOFF_MIN * 2);
         assert_eq!(pauses[9], BACKOFF_MAX);
+        schedule.published();
+        assert!(schedule.is_due(due, changed));
     }
 }

@@ -15,13 +15,14 @@ use std::sync::Arc;
 
 use api::client::WorkspaceClient;
 use fuse_mount::Mount;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use vfs_core::base::{Lease, PublishNote};
 use vfs_core::id::SnapshotId;
 use vfs_core::object::Snapshot;
 use vfs_core::workspace::Workspace;
 use vfs_core::{Error, Kind, Result};
 
+pub(crate) use control::read_requests;
 pub(crate) use read_only::{Shown, show};
 pub(crate) use start::{Started, Wanted, hold, is_alive};
 
@@ -40,19 +41,20 @@ enum End {
 struct Holder {
     name: String,
     folder: PathBuf,
-    lease: Lease,
     client: WorkspaceClient,
     workspace: Arc<Workspace>,
     mount: Arc<Mount>,
-    /// One publish at a time: the second of two barriers waits for the first.
-    publishing: Mutex<()>,
     end: watch::Sender<End>,
 }
 
 impl Holder {
+    /// The lease of the moment; it changes when the engine has forgotten us and we attach again.
+    fn lease(&self) -> Lease {
+        self.workspace.lease().expect("because a holder's workspace is not read-only")
+    }
+
     /// Publishes everything written before the call, also through shared mappings.
     async fn barrier(&self, note: PublishNote) -> Result<SnapshotId> {
-        let _publishing = self.publishing.lock().await;
         let mount = self.mount.clone();
         blocking(move || if mount.has_ended() { Ok(()) } else { mount.flush_mapped() }).await?;
         self.workspace.checkpoint(note).await
@@ -60,7 +62,6 @@ impl Holder {
 
     /// Shows another snapshot and tells the kernel. Comes back when the kernel has heard it.
     async fn swap_base(&self, id: SnapshotId, snapshot: Snapshot) -> Result<()> {
-        let _publishing = self.publishing.lock().await;
         let forgotten = self.workspace.swap_base(id, snapshot).await?;
         let mount = self.mount.clone();
         blocking(move || {
@@ -75,7 +76,11 @@ impl Holder {
     async fn release(&self) -> Result<()> {
         self.barrier(final_note(&self.name)).await?;
         let mount = self.mount.clone();
-        blocking(move || mount.unmount(false)).await
+        blocking(move || mount.unmount(false)).await?;
+        if self.workspace.dirty_since().is_some() {
+            self.barrier(final_note(&self.name)).await?;
+        }
+        self.client.detach(&self.lease()).await
     }
 
     /// Another holder has the workspace: this one must not publish any more.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use api::client::{Client, WorkspaceClient};
 use fuse_mount::{Mount, MountOptions};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use vfs_core::clock::SystemClock;
 use vfs_core::id::{HolderId, WorkspaceId};
 use vfs_core::repo::HolderDescription;
@@ -56,8 +56,8 @@ pub(crate) async fn hold(
     tell: &dyn Fn(&str),
 ) -> Outcome {
     let mut signals = Signals::listen()?;
-    let (holder, started) = attach(data, client.holder(wanted.id), wanted).await?;
-    let control = tokio::spawn(control::run(holder.clone()));
+    let (holder, who, started) = attach(data, client.holder(wanted.id), wanted).await?;
+    let control = tokio::spawn(control::run(holder.clone(), who));
     let checkpoints = tokio::spawn(checkpoints::run(holder.clone()));
     let said = say(&started);
     let reason = match &said {
@@ -70,7 +70,7 @@ pub(crate) async fn hold(
     said.and(stopped)
 }
 
-async fn attach(data: &DataFolder, client: WorkspaceClient, wanted: Wanted) -> Outcome<(Arc<Holder>, Started)> {
+async fn attach(data: &DataFolder, client: WorkspaceClient, wanted: Wanted) -> Outcome<(Arc<Holder>, HolderDescription, Started)> {
     let path = data.holder(wanted.id);
     crate::folder::private(&path)?;
     let info = HolderInfo { pid: std::process::id(), mountpoint: wanted.mountpoint.clone() };
@@ -99,10 +99,9 @@ async fn attach(data: &DataFolder, client: WorkspaceClient, wanted: Wanted) -> O
         read_only: false,
         pid: info.pid,
     };
-    let publishing = Mutex::new(());
     let end = watch::Sender::new(End::No);
-    let holder = Holder { name, folder: path, lease, client, workspace, mount: Arc::new(mount), publishing, end };
-    Ok((Arc::new(holder), started))
+    let holder = Holder { name, folder: path, client, workspace, mount: Arc::new(mount), end };
+    Ok((Arc::new(holder), who, started))
 }
 
 async fn mount(workspace: Arc<Workspace>, name: &str, wanted: &Wanted) -> Result<Mount> {

@@ -81,7 +81,10 @@ pub(super) async fn stop(
         _ if holder.workspace.dirty_since().is_some() => publish(holder).await,
         published => published,
     };
-    if let Err(error) = holder.client.detach(&holder.lease).await {
+    if reason == Reason::Released {
+        return Ok(holder.workspace.close().await?);
+    }
+    if let Err(error) = holder.client.detach(&holder.lease()).await {
         tracing::debug!("cannot give the lease back, it will run out: {}", error.chain());
     }
     let closed = holder.workspace.close().await;
