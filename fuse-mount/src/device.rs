@@ -5,7 +5,6 @@
 //! nothing else does.
 
 use std::ffi::{CString, OsString};
-use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -40,7 +39,7 @@ pub(crate) fn mount(mountpoint: &Path, options: &MountOptions) -> Result<OwnedFd
 /// Whether this process may mount by itself.
 #[cfg(test)]
 pub(crate) fn can_mount() -> bool {
-    rustix::process::geteuid().is_root() && File::open(DEVICE).is_ok()
+    rustix::process::geteuid().is_root() && std::fs::File::open(DEVICE).is_ok()
 }
 
 /// `None` if this process lacks the right.

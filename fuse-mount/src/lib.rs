@@ -4,11 +4,13 @@
 //! * `filesystem`: one FUSE request → one workspace operation → one reply. Answers on the session's thread from
 //!   memory; only a miss leaves for the async runtime.
 //! * `translate`: pure maps between fuser's values and the workspace's.
+//! * `acl`: keeps access control lists and modes in step, which the kernel leaves to the daemon.
 //! * `device`: gets `/dev/fuse` mounted, by mount(2) or through `fusermount3`, and unmounted again.
 //! * [`mountinfo`](mod@mountinfo), `processes`: what `/proc` says about mounts and about who uses them.
 //!
 //! This crate knows no bucket, database, HTTP or journal.
 
+mod acl;
 pub mod counters;
 mod device;
 mod filesystem;

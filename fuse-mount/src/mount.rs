@@ -8,6 +8,8 @@
 //!   instead of waiting.
 
 use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -57,7 +59,7 @@ struct Shared {
     mountpoint: PathBuf,
     device: u64,
     /// Taken away at the end: it keeps the descriptor open.
-    notifier: Mutex<Option<Notifier>>,
+    voice: Mutex<Option<Voice>>,
     /// `None` while the session runs; then how it ended.
     end: Mutex<Option<std::result::Result<(), String>>>,
     ended: Condvar,
@@ -82,6 +84,7 @@ impl Mount {
         let kernel = device::mount(&mountpoint, options)?;
         // Until the session runs, an early return must not leave a dead mount behind.
         let guard = Unmounter(&mountpoint);
+        let raw = kernel.try_clone().map_err(|error| Error::io("no second descriptor of the mount", error))?;
         let mut config = Config::default();
         // The kernel itself turns other users away unless `allow_other` is set.
         config.acl = SessionACL::All;
@@ -93,7 +96,7 @@ impl Mount {
         let shared = Arc::new(Shared {
             mountpoint: mountpoint.clone(),
             device,
-            notifier: Mutex::new(Some(session.notifier())),
+            voice: Mutex::new(Some(Voice { notifier: session.notifier(), raw: Arc::new(raw) })),
             end: Mutex::new(None),
             ended: Condvar::new(),
         });
@@ -185,7 +188,7 @@ impl Shared {
     /// Runs the session to its end, then makes sure that nothing of it is left.
     fn run(&self, session: Session<Translator>) {
         let result = session.run().map_err(|error| error.to_string());
-        self.notifier.lock().take();
+        self.voice.lock().take();
         if let Err(why) = &result {
             tracing::error!("the FUSE session of {} broke off: {why}", self.mountpoint.display());
             if let Err(error) = self.unmount(true) {
@@ -226,23 +229,51 @@ impl Shared {
     /// Tells the kernel. Dirty pages of mappings go first, each file at once: left to the invalidation they would be
     /// written one by one.
     fn tell(&self, list: &[Invalidation]) {
-        let Some(notifier) = self.notifier.lock().clone() else { return };
         if list.iter().any(|item| matches!(item, Invalidation::Inode(_)))
             && let Err(error) = processes::flush_mapped(self.device)
         {
             tracing::warn!("before an invalidation: {}", error.chain());
         }
+        let Some(voice) = self.voice.lock().clone() else { return };
+        voice.tell(list);
+    }
+}
+
+/// How the kernel is spoken to without being asked.
+#[derive(Clone)]
+struct Voice {
+    notifier: Notifier,
+    raw: Arc<OwnedFd>,
+}
+
+impl Voice {
+    fn tell(&self, list: &[Invalidation]) {
+        let mut all_names = false;
         for item in list {
             let told = match item {
-                Invalidation::Inode(ino) => notifier.inval_inode(INodeNo(ino.0), 0, 0),
+                Invalidation::AllNames => self.forget_all_names().inspect(|()| all_names = true),
+                Invalidation::Inode(ino) => self.notifier.inval_inode(INodeNo(ino.0), 0, 0),
+                Invalidation::Entry(..) if all_names => Ok(()),
                 Invalidation::Entry(parent, name) => {
-                    notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.as_bytes()))
+                    self.notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.as_bytes()))
                 }
             };
             if let Err(error) = told {
                 tracing::debug!(?item, %error, "the kernel did not take an invalidation");
             }
         }
+    }
+
+    /// `FUSE_NOTIFY_INC_EPOCH`, which fuser lacks: every name is looked up again before it is used. Linux 6.16 has it.
+    fn forget_all_names(&self) -> io::Result<()> {
+        const LENGTH_BYTES: u32 = 16;
+        const INC_EPOCH: i32 = 8;
+        // fuse_out_header: length, code, and request 0, which marks a notification.
+        let mut message = [0; LENGTH_BYTES as usize];
+        message[..4].copy_from_slice(&LENGTH_BYTES.to_ne_bytes());
+        message[4..8].copy_from_slice(&INC_EPOCH.to_ne_bytes());
+        rustix::io::write(&*self.raw, &message)?;
+        Ok(())
     }
 }
 

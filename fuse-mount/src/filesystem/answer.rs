@@ -14,7 +14,6 @@ use tokio::time::{Instant, timeout_at};
 use vfs_core::Error;
 use vfs_core::error::Kind;
 use vfs_core::limits::{MISS_DEADLINE, MISSES_MAX};
-use vfs_core::object::Ino;
 use vfs_core::workspace::{Answer, Attr, Miss, Stop, Workspace};
 
 use super::listing::Page;
@@ -99,12 +98,12 @@ impl Core {
     }
 
     /// Replies once everything written so far is on disk; the committer's thread does, for many at once.
-    pub(crate) fn sync(&self, ino: Ino, reply: ReplyEmpty) {
+    pub(crate) fn sync(&self, reply: ReplyEmpty) {
         let done = move |result: vfs_core::Result<()>| match result {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(told(&error)),
         };
-        self.workspace.sync(ino, Box::new(done));
+        self.workspace.sync(Box::new(done));
     }
 
     fn later<R, T>(
@@ -139,16 +138,21 @@ impl Core {
         let _permit = permit.expect("a permit because the semaphore is never closed");
         loop {
             let filled = timeout_at(deadline, self.workspace.fill(miss)).await.map_err(late)?;
-            // Whatever the base says of its own objects, the caller's file or name is not what is at fault.
-            filled.map_err(|error| {
-                Error::new(Kind::Unavailable, "content of the base could not be had").because(error)
-            })?;
+            filled.map_err(unavailable)?;
             match again(&self.workspace) {
                 Ok(value) => return Ok(value),
                 Err(Stop::Failed(error)) => return Err(error),
                 Err(Stop::Miss(next)) => miss = next,
             }
         }
+    }
+}
+
+/// Whatever the base says of its own objects ("there is no such chunk"), the caller's file or name is not at fault.
+fn unavailable(error: Error) -> Error {
+    match error.kind() {
+        Kind::NoSpace => error,
+        _ => Error::new(Kind::Unavailable, "content of the base could not be had").because(error),
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) use answer::Core;
 use listing::Page;
 use operations::Maker;
 
+use crate::acl;
 use crate::counters::Operation as Op;
 use crate::limits::{BACKGROUND_MAX, CACHE_TTL, REQUEST_MAX};
 use crate::translate as to;
@@ -98,6 +99,9 @@ impl Filesystem for Translator {
             InitFlags::FUSE_CACHE_SYMLINKS,
             InitFlags::FUSE_EXPLICIT_INVAL_DATA,
             InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+            // A default ACL takes the umask's place, so the umask is ours to apply.
+            InitFlags::FUSE_POSIX_ACL,
+            InitFlags::FUSE_DONT_MASK,
         ];
         for flag in wanted {
             if config.add_capabilities(flag).is_err() {
@@ -171,23 +175,32 @@ impl Filesystem for Translator {
         self.core.run(reply, [], move |w, []| w.readlink(ino), send_bytes);
     }
 
-    fn mknod(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, rdev: u32, reply: ReplyEntry) {
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
         self.core.count(Op::Mknod);
         let Some(kind) = to::kind_of_mode(mode) else { return reply.error(Errno::EINVAL) };
         let is_device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
-        let maker = Maker::new(request, parent, kind, mode, if is_device { rdev } else { 0 });
+        let maker = Maker::new(request, parent, kind, mode, umask, if is_device { rdev } else { 0 });
         self.core.run(reply, [name.as_bytes()], move |w, [name]| maker.make(w, name, b""), send_entry);
     }
 
-    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
+    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
         self.core.count(Op::Mkdir);
-        let maker = Maker::new(request, parent, FileKind::Directory, mode, 0);
+        let maker = Maker::new(request, parent, FileKind::Directory, mode, umask, 0);
         self.core.run(reply, [name.as_bytes()], move |w, [name]| maker.make(w, name, b""), send_entry);
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         self.core.count(Op::Symlink);
-        let maker = Maker::new(request, parent, FileKind::Symlink, 0o777, 0);
+        let maker = Maker::new(request, parent, FileKind::Symlink, 0o777, 0, 0);
         let bytes = [name.as_bytes(), target.as_os_str().as_bytes()];
         self.core.run(reply, bytes, move |w, [name, target]| maker.make(w, name, target), send_entry);
     }
@@ -198,12 +211,12 @@ impl Filesystem for Translator {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _: u32,
+        umask: u32,
         flags: i32,
         reply: ReplyCreate,
     ) {
         self.core.count(Op::Create);
-        let maker = Maker::new(request, parent, FileKind::File, mode, 0);
+        let maker = Maker::new(request, parent, FileKind::File, mode, umask, 0);
         let operation = move |w: &Workspace, [name]: [&[u8]; 1]| operations::create(w, &maker, name, flags);
         self.core.run(reply, [name.as_bytes()], operation, |core, reply, attr| {
             let flags = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH;
@@ -323,14 +336,14 @@ impl Filesystem for Translator {
         self.core.run(reply, [data], operation, move |_, reply, ()| reply.written(written));
     }
 
-    fn fsync(&self, _: &Request, node: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         self.core.count(Op::Fsync);
-        self.core.sync(to::ino(node), reply);
+        self.core.sync(reply);
     }
 
-    fn fsyncdir(&self, _: &Request, node: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         self.core.count(Op::Fsyncdir);
-        self.core.sync(to::ino(node), reply);
+        self.core.sync(reply);
     }
 
     fn readdir(&self, _: &Request, node: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectory) {
@@ -352,22 +365,33 @@ impl Filesystem for Translator {
         reply.statfs(total, free, free, inodes, free_inodes, to::BLOCK_BYTES, name_max, to::BLOCK_BYTES);
     }
 
-    fn setxattr(&self, _: &Request, node: INodeNo, name: &OsStr, value: &[u8], flags: i32, _: u32, reply: ReplyEmpty) {
+    fn setxattr(
+        &self,
+        request: &Request,
+        node: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _: u32,
+        reply: ReplyEmpty,
+    ) {
         self.core.count(Op::Setxattr);
-        if is_acl(name) {
-            return reply.error(Errno::EOPNOTSUPP);
-        }
         let Some(how) = to::set_xattr(flags) else { return reply.error(Errno::EINVAL) };
         let ino = to::ino(node);
         let bytes = [name.as_bytes(), value];
+        if acl::is_acl(name.as_bytes()) {
+            let (uid, gid) = (request.uid(), request.gid());
+            let operation = move |w: &Workspace, [name, value]: [&[u8]; 2]| {
+                let keeps_set_gid = uid == 0 || w.getattr(ino)?.gid == gid;
+                acl::set(w, ino, name, value, keeps_set_gid)
+            };
+            return self.core.run(reply, bytes, operation, send_ok);
+        }
         self.core.run(reply, bytes, move |w, [name, value]| w.setxattr(ino, name, value, how), send_ok);
     }
 
     fn getxattr(&self, _: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         self.core.count(Op::Getxattr);
-        if is_acl(name) {
-            return reply.error(Errno::EOPNOTSUPP);
-        }
         let ino = to::ino(node);
         let finish = move |_: &Core, reply: ReplyXattr, value: Bytes| send_xattr(reply, &value, size);
         self.core.run(reply, [name.as_bytes()], move |w, [name]| w.getxattr(ino, name), finish);
@@ -382,11 +406,11 @@ impl Filesystem for Translator {
 
     fn removexattr(&self, _: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         self.core.count(Op::Removexattr);
-        if is_acl(name) {
-            return reply.error(Errno::EOPNOTSUPP);
-        }
         let ino = to::ino(node);
-        self.core.run(reply, [name.as_bytes()], move |w, [name]| w.removexattr(ino, name), send_ok);
+        let operation = move |w: &Workspace, [name]: [&[u8]; 1]| {
+            if acl::is_acl(name) { acl::remove(w, ino, name) } else { w.removexattr(ino, name) }
+        };
+        self.core.run(reply, [name.as_bytes()], operation, send_ok);
     }
 
     fn access(&self, _: &Request, _: INodeNo, _: fuser::AccessFlags, reply: ReplyEmpty) {
@@ -484,9 +508,4 @@ impl Filesystem for Translator {
 /// Whether the caller keeps setuid and setgid where the kernel's word (CAP_FSETID) is hidden by fuser.
 fn is_privileged(request: &Request) -> bool {
     request.uid() == 0
-}
-
-/// POSIX ACLs. Stored without being obeyed they would promise what nobody keeps.
-fn is_acl(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b"system.posix_acl_")
 }

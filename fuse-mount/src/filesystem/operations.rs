@@ -5,6 +5,7 @@ use vfs_core::Kind;
 use vfs_core::object::{FileKind, Ino};
 use vfs_core::workspace::{Allocate, Answer, Attr, NewNode, Seek, SetAttr, Stop, Workspace};
 
+use crate::acl;
 use crate::limits::{COPY_MAX, REQUEST_MAX};
 use crate::translate as to;
 
@@ -18,21 +19,37 @@ pub(crate) struct Maker {
     parent: Ino,
     kind: FileKind,
     mode: u16,
+    umask: u16,
     uid: u32,
     gid: u32,
     rdev: u32,
 }
 
 impl Maker {
-    /// `mode` has the umask applied: the kernel does.
-    pub(crate) fn new(request: &Request, parent: INodeNo, kind: FileKind, mode: u32, rdev: u32) -> Self {
-        let (uid, gid) = (request.uid(), request.gid());
-        Maker { parent: to::ino(parent), kind, mode: to::permissions(mode), uid, gid, rdev }
+    pub(crate) fn new(request: &Request, parent: INodeNo, kind: FileKind, mode: u32, umask: u32, rdev: u32) -> Self {
+        let (uid, gid, parent) = (request.uid(), request.gid(), to::ino(parent));
+        Maker { parent, kind, mode: to::permissions(mode), umask: to::permissions(umask), uid, gid, rdev }
     }
 
     pub(crate) fn make(&self, workspace: &Workspace, name: &[u8], target: &[u8]) -> Answer<Attr> {
-        let Maker { kind, mode, uid, gid, rdev, .. } = *self;
-        workspace.make(self.parent, name, &NewNode { kind, mode, uid, gid, rdev, target })
+        let Maker { parent, kind, uid, gid, rdev, .. } = *self;
+        let (mode, inherited) = acl::inherit(workspace, parent, kind, self.mode, self.umask)?;
+        let attr = workspace.make(parent, name, &NewNode { kind, mode, uid, gid, rdev, target })?;
+        if inherited.is_empty() {
+            return Ok(attr);
+        }
+        // Nothing of a new inode can be missing, so this fails only where the file must not stay without its list.
+        match inherited.store(workspace, attr.ino) {
+            Ok(()) => workspace.getattr(attr.ino),
+            Err(stop) => {
+                let removed = match kind {
+                    FileKind::Directory => workspace.rmdir(parent, name),
+                    _ => workspace.unlink(parent, name),
+                };
+                workspace.forget(attr.ino, 1);
+                removed.and(Err(stop))
+            }
+        }
     }
 }
 
@@ -81,9 +98,19 @@ pub(crate) fn hide_owner(change: &mut SetAttr, owner: Option<(u32, u32)>) -> Res
 }
 
 /// Changes attributes. A chown of anything but a directory clears setuid and setgid, also root's: as ext4.
+///
+/// A request that changes nothing is how the kernel, before a write by somebody unprivileged, says that the two bits have
+/// to go (or a chown to nobody in particular); only this answer brings the new mode into its cache.
 pub(crate) fn set_attr(workspace: &Workspace, ino: Ino, mut change: SetAttr, chown: bool) -> Answer<Attr> {
+    if change == SetAttr::default() {
+        clear_set_ids(workspace, ino)?;
+        return workspace.getattr(ino);
+    }
     if chown && workspace.getattr(ino)?.kind != FileKind::Directory {
         change.kill_privileges = true;
+    }
+    if let Some(mode) = change.mode {
+        acl::chmod(workspace, ino, mode)?;
     }
     workspace.setattr(ino, &change)
 }
