@@ -63,8 +63,11 @@ fn mount_repo(world: &World) -> std::path::PathBuf {
 /// A crate without dependencies: builds anywhere, offline.
 pub(crate) fn write_small_crate(folder: &Path) {
     fs::create_dir_all(folder.join("src")).unwrap();
-    fs::write(folder.join("Cargo.toml"), "[package]\nname = \"small\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[workspace]\n")
-        .unwrap();
+    fs::write(
+        folder.join("Cargo.toml"),
+        "[package]\nname = \"small\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[workspace]\n",
+    )
+    .unwrap();
     let library = "pub fn twice(n: u64) -> u64 { n * 2 }\n#[test]\nfn doubles() { assert_eq!(twice(21), 42); }\n";
     fs::write(folder.join("src/lib.rs"), library).unwrap();
     fs::write(folder.join("src/main.rs"), "fn main() { println!(\"{}\", small::twice(21)); }\n").unwrap();

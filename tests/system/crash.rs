@@ -27,12 +27,14 @@ fn git_is_whole_after_the_mount_is_killed_in_the_middle_of_its_work() {
     let mut chance = Chance::new(seed_or(3));
     for round in 0..4 {
         fs::write(mount.path(format!("repo/round-{round}")), format!("{round}\n")).unwrap();
-        for entry in fs::read_dir(mount.path("repo")).unwrap().flatten().filter(|entry| entry.path().is_dir()).take(20) {
+        for entry in fs::read_dir(mount.path("repo")).unwrap().flatten().filter(|entry| entry.path().is_dir()).take(20)
+        {
             fs::write(entry.path().join("changed"), format!("round {round}\n")).unwrap();
         }
         let script = "rm -f .git/index.lock; git add -A && git commit -q -m more && git gc -q";
         let mut work = world.program("sh");
-        let work = work.current_dir(world.path("m/repo")).args(["-c", script]).stdout(Stdio::null()).stderr(Stdio::null());
+        let work =
+            work.current_dir(world.path("m/repo")).args(["-c", script]).stdout(Stdio::null()).stderr(Stdio::null());
         let mut work = work.spawn().unwrap();
         std::thread::sleep(Duration::from_millis(5 + chance.below(400)));
         mount.kill();
@@ -62,7 +64,8 @@ fn every_answered_write_is_there_after_kill() {
     let mut expected = 0;
     for _ in 0..8 {
         for _ in 0..chance.below(60) {
-            fs::write(mount.path(format!("file-{expected}")), vec![expected as u8; chance.below(20_000) as usize + 1]).unwrap();
+            fs::write(mount.path(format!("file-{expected}")), vec![expected as u8; chance.below(20_000) as usize + 1])
+                .unwrap();
             expected += 1;
         }
         mount.kill();

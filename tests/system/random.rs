@@ -43,7 +43,8 @@ fn run(seed: u64, operations: u64, schedule: &Schedule) {
     world.esker(["check", "--full"]).ok();
     let exported = world.path("exported");
     world.command(["export", "w"]).arg(&exported).output().expect("esker export runs");
-    let (left, right) = (crate::model::manifest::Manifest::read(&exported), crate::model::manifest::Manifest::read(&reference));
+    let (left, right) =
+        (crate::model::manifest::Manifest::read(&exported), crate::model::manifest::Manifest::read(&reference));
     assert_eq!(left.difference(&right), None, "seed {seed}: the exported tree differs");
     println!("{} operations, {} succeeded, 0 differences", pair.done, pair.succeeded);
 }

@@ -49,8 +49,9 @@ fn rsync_keeps_everything_both_ways() {
     rsync(&mount.path("copy"), &world.path("back"));
     same_tree(&source, &world.path("back"));
     // Nothing to do the second time: times and sizes were kept.
-    let again = world.program("rsync").args(["-aHAX", "--itemize-changes"]).arg(format!("{}/", source.display()));
-    let changes = { again }.arg(mount.path("copy")).run().ok().out;
+    let mut again = world.program("rsync");
+    again.args(["-aHAX", "--itemize-changes"]).arg(format!("{}/", source.display())).arg(mount.path("copy"));
+    let changes = again.run().ok().out;
     assert_eq!(changes, "", "a second rsync changes nothing");
 }
 
@@ -65,7 +66,15 @@ fn cp_and_tar_keep_everything() {
     same_tree(&source, &mount.path("copied"));
 
     let archive = mount.path("archive.tar.xz");
-    world.program("tar").args(["--xattrs", "-cJf"]).arg(&archive).arg("-C").arg(mount.path("copied")).arg(".").run().ok();
+    world
+        .program("tar")
+        .args(["--xattrs", "-cJf"])
+        .arg(&archive)
+        .arg("-C")
+        .arg(mount.path("copied"))
+        .arg(".")
+        .run()
+        .ok();
     fs::create_dir(mount.path("unpacked")).unwrap();
     world.program("tar").args(["--xattrs", "-xpJf"]).arg(&archive).arg("-C").arg(mount.path("unpacked")).run().ok();
     same_tree(&source, &mount.path("unpacked"));
@@ -140,7 +149,8 @@ fn npm_installs_a_lock_file() {
     fs::create_dir(&project).unwrap();
     // A package made here: npm packs, locks and installs it without any registry.
     let package = world.folder("package");
-    fs::write(package.join("package.json"), r#"{"name":"made-here","version":"1.0.0","bin":{"hello":"hello.js"}}"#).unwrap();
+    fs::write(package.join("package.json"), r#"{"name":"made-here","version":"1.0.0","bin":{"hello":"hello.js"}}"#)
+        .unwrap();
     fs::write(package.join("hello.js"), "#!/usr/bin/env node\nconsole.log('hello')\n").unwrap();
     for number in 0..200 {
         fs::write(package.join(format!("part-{number}.js")), format!("module.exports = {number}\n")).unwrap();
@@ -151,8 +161,11 @@ fn npm_installs_a_lock_file() {
         npm.run().ok()
     };
     npm(&package, &["pack", "--pack-destination", project.to_str().unwrap()]);
-    fs::write(project.join("package.json"), r#"{"name":"p","version":"1.0.0","dependencies":{"made-here":"file:made-here-1.0.0.tgz"}}"#)
-        .unwrap();
+    fs::write(
+        project.join("package.json"),
+        r#"{"name":"p","version":"1.0.0","dependencies":{"made-here":"file:made-here-1.0.0.tgz"}}"#,
+    )
+    .unwrap();
     npm(&project, &["install"]);
     fs::remove_dir_all(project.join("node_modules")).unwrap();
     npm(&project, &["ci"]);

@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    self as sys, AtFlags, CWD, FallocateFlags, FileType, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid, XattrFlags,
+    self as sys, AtFlags, CWD, FallocateFlags, FileType, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid,
+    XattrFlags,
 };
 use rustix::io::{Errno, pread, pwrite};
 
@@ -189,7 +190,9 @@ impl Side {
 
 fn on_file(file: &OwnedFd, operation: &Operation) -> Answer {
     match operation {
-        Operation::SlotWrite { offset, length, fill, .. } => pwrite(file, &content(*fill, *length), *offset).map(Value::Count),
+        Operation::SlotWrite { offset, length, fill, .. } => {
+            pwrite(file, &content(*fill, *length), *offset).map(Value::Count)
+        }
         Operation::SlotRead { offset, length, .. } => read(file, *offset, *length),
         Operation::SlotTruncate { length, .. } => sys::ftruncate(file, *length).map(|()| Value::Nothing),
         Operation::SlotStat { .. } => sys::fstat(file).map(|stat| Value::Stat(comparable(&stat))),

@@ -8,8 +8,20 @@ use super::chance::Chance;
 use super::operation::{Flag, How, Only, Operation, SET_TIME_END, SLOTS};
 
 /// Names are few, so that they collide; two are not ASCII, one of those not UTF-8.
-const NAMES: [&[u8]; 12] =
-    [b"a", b"b", b"c", b"d", b"e", b"file.txt", b"sub", b".hidden", b"with space", "schön".as_bytes(), b"\xff\xfe", b"x:y"];
+const NAMES: [&[u8]; 12] = [
+    b"a",
+    b"b",
+    b"c",
+    b"d",
+    b"e",
+    b"file.txt",
+    b"sub",
+    b".hidden",
+    b"with space",
+    "schön".as_bytes(),
+    b"\xff\xfe",
+    b"x:y",
+];
 const XATTRS: [&str; 4] = ["user.one", "user.two", "user.three", "user.with.dots"];
 const MODES: [u32; 8] = [0o644, 0o600, 0o755, 0o444, 0o000, 0o4755, 0o2775, 0o1777];
 /// Sizes around the places where something changes: inline content, pages, chunks.
@@ -132,7 +144,7 @@ impl Generator {
             0..3 => Operation::Stat { path, follow: self.chance.percent(50) },
             3 => Operation::List { path: path.parent().unwrap_or(Path::new("")).to_owned() },
             4 => Operation::Readlink { path },
-            5 => Operation::GetXattr { path, name: self.chance.pick(&XATTRS) },
+            5 => Operation::GetXattr { path, name: *self.chance.pick(&XATTRS) },
             6 => Operation::ListXattr { path },
             _ => Operation::SyncFolder { path: path.parent().unwrap_or(Path::new("")).to_owned() },
         }
@@ -145,7 +157,11 @@ impl Generator {
 
     /// Mostly a path that existed a moment ago.
     fn existing(&mut self) -> PathBuf {
-        if self.known.is_empty() || self.chance.percent(5) { self.fresh() } else { self.chance.pick(&self.known).clone() }
+        if self.known.is_empty() || self.chance.percent(5) {
+            self.fresh()
+        } else {
+            self.chance.pick(&self.known).clone()
+        }
     }
 
     /// A name below a directory, a file or nothing, new or taken.
@@ -161,14 +177,14 @@ impl Generator {
             0 => below.join("n".repeat(255)),
             1 => below.join("n".repeat(256)),
             2..20 => below.join(format!("n{}", self.chance.below(40))),
-            _ => below.join(OsStr::from_bytes(self.chance.pick(&NAMES))),
+            _ => below.join(OsStr::from_bytes(*self.chance.pick(&NAMES))),
         }
     }
 
     /// Symlink targets stay inside: never absolute, never upwards.
     fn target(&mut self) -> PathBuf {
-        let first = Path::new(OsStr::from_bytes(self.chance.pick(&NAMES))).to_owned();
-        if self.chance.percent(30) { first.join(OsStr::from_bytes(self.chance.pick(&NAMES))) } else { first }
+        let first = Path::new(OsStr::from_bytes(*self.chance.pick(&NAMES))).to_owned();
+        if self.chance.percent(30) { first.join(OsStr::from_bytes(*self.chance.pick(&NAMES))) } else { first }
     }
 
     fn place(&mut self) -> u64 {
@@ -177,7 +193,11 @@ impl Generator {
 
     fn length(&mut self) -> usize {
         let longest = if self.chance.percent(15) { 100_000 } else { 5_000 };
-        if self.chance.percent(25) { (*self.chance.pick(&EDGES)).min(100_000) as usize } else { self.chance.below(longest) as usize }
+        if self.chance.percent(25) {
+            (*self.chance.pick(&EDGES)).min(100_000) as usize
+        } else {
+            self.chance.below(longest) as usize
+        }
     }
 }
 

@@ -51,11 +51,6 @@ impl Manifest {
         self
     }
 
-    /// How many names there are.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// The first difference, in words; `None` if the trees are equal.
     pub(crate) fn difference(&self, other: &Manifest) -> Option<String> {
         let exact = self.exact_times && other.exact_times;

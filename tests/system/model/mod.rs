@@ -90,7 +90,9 @@ impl Pair {
     pub(crate) fn compare(&self) -> Result<(), String> {
         match Manifest::read(&self.subject.root).difference(&Manifest::read(&self.reference.root)) {
             None => Ok(()),
-            Some(difference) => Err(self.explain(&format!("the trees differ (subject against reference): {difference}"))),
+            Some(difference) => {
+                Err(self.explain(&format!("the trees differ (subject against reference): {difference}")))
+            }
         }
     }
 
@@ -102,7 +104,8 @@ impl Pair {
         self.reference.apply(operation);
         // The operation may have opened a file on one side only.
         self.close_all();
-        self.compare().map_err(|error| format!("neither before nor after the operation under which it crashed: {error}"))
+        self.compare()
+            .map_err(|error| format!("neither before nor after the operation under which it crashed: {error}"))
     }
 
     fn remember(&mut self, operation: &Operation, outcome: &str) {

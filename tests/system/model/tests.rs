@@ -30,15 +30,20 @@ fn run(left: &Path, right: &Path, seed: u64, operations: u64) -> Result<Pair, St
 fn equal_filesystems_are_found_equal_and_most_operations_do_something() {
     let (_folder, left, right) = folders();
     let pair = run(&left, &right, 7, 4000).unwrap();
-    assert!(pair.succeeded > 1500, "only {} of {} operations succeed: the generator is blunt", pair.succeeded, pair.done);
+    assert!(
+        pair.succeeded > 1500,
+        "only {} of {} operations succeed: the generator is blunt",
+        pair.succeeded,
+        pair.done
+    );
 }
 
 /// What a broken filesystem does from some operation on: it answers well and forgets.
-fn with_sabotage(is_target: fn(&Operation) -> bool) -> Result<(), String> {
+fn with_sabotage(seed: u64, is_target: fn(&Operation) -> bool) -> Result<(), String> {
     let (_folder, left, right) = folders();
-    let mut pair = Pair::new(&left, &right, 11);
+    let mut pair = Pair::new(&left, &right, seed);
     let mut sabotaged = false;
-    for step in 0..6000_u64 {
+    for step in 0..3000_u64 {
         if step.is_multiple_of(40) {
             pair.generator.learn(&pair.reference.root);
         }
@@ -51,6 +56,9 @@ fn with_sabotage(is_target: fn(&Operation) -> bool) -> Result<(), String> {
         let got = pair.subject.apply(&operation);
         if got != expected {
             return Err(format!("{operation:?}"));
+        }
+        if step.is_multiple_of(100) {
+            pair.compare()?;
         }
     }
     assert!(sabotaged, "the sequence has no such operation");
@@ -70,6 +78,8 @@ fn one_forgotten_call_of_each_kind_is_caught() {
         ("unlink", |operation| matches!(operation, Operation::Unlink { .. })),
     ];
     for (name, is_target) in kinds {
-        assert!(with_sabotage(is_target).is_err(), "a forgotten {name} went unnoticed");
+        // A single one may make no difference: renaming between two names of one inode does nothing.
+        let caught = (11..15).filter(|&seed| with_sabotage(seed, is_target).is_err()).count();
+        assert!(caught >= 3, "a forgotten {name} was caught in {caught} of 4 runs only");
     }
 }

@@ -205,17 +205,27 @@ pub(crate) fn can_mount() -> bool {
 
 /// Whether a program is there; the same rule as [`can_mount`].
 pub(crate) fn has_program(name: &str) -> bool {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".esker-tools/bin");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).chain([tools]).any(|folder| folder.join(name).is_file());
+    let found = find_program(name).is_some();
     if !found {
         missing(&format!("{name} is not installed: run scripts/setup"));
     }
     found
 }
 
+/// Where a program is that [`has_program`] found.
+pub(crate) fn program_path(name: &str) -> String {
+    find_program(name).expect("asked for after has_program").to_string_lossy().into_owned()
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".esker-tools/bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).chain([tools]).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
 fn missing(what: &str) {
-    let required = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0" && value != "false");
+    let required =
+        |name| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0" && value != "false");
     if required("ESKER_TEST_REQUIRE") || required("CI") {
         panic!("{what} (and a test may not be skipped here)");
     }

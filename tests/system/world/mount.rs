@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::mount::{UnmountFlags, unmount};
 
 use super::command::wait;
-use super::{Done, PATIENCE, Run, World};
+use super::{PATIENCE, Run, World};
 
 /// A mounted workspace.
 pub(crate) struct Mount {
@@ -87,11 +87,6 @@ impl Mount {
         let status = wait(&mut child, PATIENCE).expect("the mount's process ends after unmount");
         assert!(status.success(), "the mount's process ended with {status}");
         assert!(!is_mounted(&self.dir), "still in the mount table");
-    }
-
-    /// What `esker status` says.
-    pub(crate) fn status(&self, world: &World) -> Done {
-        world.command(["status"]).arg(&self.dir).arg("--json").run()
     }
 
     /// A path in the mount.

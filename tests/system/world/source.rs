@@ -33,7 +33,8 @@ fn registry_crates(world: &World) -> Vec<PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     // Already there after a build; brings the sources of other platforms where a registry can be reached.
     let _ = world.program("cargo").args(["fetch", "--locked", "--manifest-path"]).arg(manifest).run();
-    let home = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").expect("HOME")));
+    let home =
+        std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").expect("HOME")));
     let mut crates = Vec::new();
     for registry in fs::read_dir(Path::new(&home).join("registry/src")).expect("a crate registry").flatten() {
         crates.extend(fs::read_dir(registry.path()).expect("a registry folder").flatten().map(|entry| entry.path()));
