@@ -9,7 +9,7 @@ use std::iter::Peekable;
 use std::sync::Arc;
 
 use super::builder::{Builder, Item, seal};
-use super::{SharedNode, check_child, read_node};
+use super::{SharedNode, read_child, read_node};
 use crate::error::Result;
 use crate::id::TreeId;
 use crate::name::Name;
@@ -224,7 +224,7 @@ impl Cursor<'_> {
         if let Some(node) = self.interior.get(&id) {
             return Ok(node.clone());
         }
-        let node = Arc::new(check_child(level, child, read_node(self.objects, id).await?)?);
+        let node = Arc::new(read_child(self.objects, level, child).await?);
         if node.level() > 0 {
             self.interior.insert(id, node.clone());
         }

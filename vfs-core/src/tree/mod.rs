@@ -39,6 +39,11 @@ async fn read_children(objects: &dyn Objects, level: u8, children: &[Child]) -> 
     nodes.iter().zip(children).map(|(bytes, child)| check_child(level, child, TreeNode::decode(bytes)?)).collect()
 }
 
+/// Reads one child of a node at `level`.
+pub(crate) async fn read_child(objects: &dyn Objects, level: u8, child: &Child) -> Result<TreeNode> {
+    check_child(level, child, read_node(objects, child.subtree.tree).await?)
+}
+
 fn check_child(level: u8, child: &Child, node: TreeNode) -> Result<TreeNode> {
     let first = match &node {
         TreeNode::Leaf(entries) => entries.first().map(|entry| &entry.name),
@@ -55,8 +60,7 @@ pub async fn lookup(objects: &dyn Objects, tree: TreeId, name: &[u8]) -> Result<
     let mut node = read_node(objects, tree).await?;
     while node.level() > 0 {
         let Some(child) = node.child(name) else { return Ok(None) };
-        let mut below = read_children(objects, node.level(), std::slice::from_ref(child)).await?;
-        node = below.pop().expect("because one child was read");
+        node = read_child(objects, node.level(), child).await?;
     }
     Ok(node.entry(name).cloned())
 }
