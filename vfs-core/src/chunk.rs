@@ -15,7 +15,6 @@ use crate::id::{IdKey, PlainDigest};
 use crate::limits::{CHUNK_AVERAGE, CHUNK_MAX, CHUNK_MIN, HOLE_UNIT};
 use crate::object::{ChunkRef, Extent};
 
-
 /// The sizes that chunks are cut to, in bytes; even numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {

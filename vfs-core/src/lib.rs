@@ -18,10 +18,12 @@
 //! ```
 
 pub mod base;
+pub mod bucket;
 pub mod build;
 pub mod change;
 pub mod chunk;
 pub mod clock;
+pub mod db;
 pub mod diff;
 pub mod error;
 pub mod id;
@@ -29,6 +31,7 @@ pub mod limits;
 pub mod name;
 pub mod object;
 pub mod objects;
+pub mod pack;
 pub mod progress;
 pub mod repo;
 pub mod store;

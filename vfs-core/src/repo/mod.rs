@@ -16,6 +16,8 @@ use crate::object::{Blob, ChunkRef, Ino, Node, Snapshot, Subtree, TreeNode};
 use crate::progress::OnProgress;
 use crate::store::{Batch, Store};
 
+pub use crate::db::HistoryRow;
+
 /// A bucket and a database. Clones are the same repo.
 #[derive(Clone)]
 pub struct Repo {}
@@ -77,27 +79,6 @@ pub struct HolderDescription {
     pub pid: u32,
     /// Where it is mounted.
     pub mountpoint: String,
-}
-
-/// One line of a workspace's history.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct HistoryRow {
-    /// Counts up from 1; thinned rows leave gaps.
-    pub sequence: u64,
-    /// The snapshot.
-    pub snapshot: SnapshotId,
-    /// When it was published.
-    pub time: Time,
-    /// Made by the mount on its own; hidden and thinned.
-    pub automatic: bool,
-    /// Why.
-    pub message: String,
-    /// Who asked for it.
-    pub author: String,
-    /// The session that wrote it; empty if none did.
-    pub session: String,
-    /// The turn of the session.
-    pub turn: String,
 }
 
 /// What a restore did.

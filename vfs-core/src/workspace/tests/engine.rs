@@ -214,7 +214,8 @@ impl Publisher for TestEngine {
         };
         let on = self.state.lock().snapshots[&base].clone();
         let built = crate::build::build(&self.objects, &on, &changes).await?;
-        let snapshot = Snapshot { root: built.root, links: built.links, message: note.message, parents: vec![base], ..on };
+        let snapshot =
+            Snapshot { root: built.root, links: built.links, message: note.message, parents: vec![base], ..on };
         let id = self.objects.key().snapshot_id(&snapshot.encode());
         let mut state = self.state.lock();
         let repeated = state.answer_of.filter(|(at, on, _)| (*at, *on) == (position, base)).map(|(.., id)| id);

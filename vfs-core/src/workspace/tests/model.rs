@@ -55,7 +55,13 @@ type Outcome<T> = std::result::Result<T, Kind>;
 
 impl Model {
     fn new() -> Model {
-        let root = ModelNode { ino: Ino::ROOT, body: Body::Directory(BTreeMap::new()), mode: 0o755, links: 1, xattrs: BTreeMap::new() };
+        let root = ModelNode {
+            ino: Ino::ROOT,
+            body: Body::Directory(BTreeMap::new()),
+            mode: 0o755,
+            links: 1,
+            xattrs: BTreeMap::new(),
+        };
         Model { nodes: vec![root] }
     }
 
@@ -99,7 +105,9 @@ impl Model {
     }
 
     fn below(&self, top: usize, node: usize) -> bool {
-        top == node || (self.is_dir(top) && self.names(top).values().any(|child| self.is_dir(*child) && self.below(*child, node)))
+        top == node
+            || (self.is_dir(top)
+                && self.names(top).values().any(|child| self.is_dir(*child) && self.below(*child, node)))
     }
 
     fn lose(&mut self, node: usize) {
@@ -139,6 +147,9 @@ impl Model {
         Ok(())
     }
 }
+
+/// A path with its attributes, content and extended attributes.
+type Seen = (Vec<u8>, Attr, Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>);
 
 /// One run: the workspace, the model, and what leads from one state to the next.
 struct Run {
@@ -271,7 +282,8 @@ impl Run {
         let (from, from_ino) = self.directory().await;
         let (to, to_ino) = self.directory().await;
         let (old, new) = (self.name(), self.name());
-        let mode = self.random.pick(&[RenameMode::Replace, RenameMode::Replace, RenameMode::NoReplace, RenameMode::Exchange]);
+        let mode =
+            self.random.pick(&[RenameMode::Replace, RenameMode::Replace, RenameMode::NoReplace, RenameMode::Exchange]);
         let ours = ask(&self.workspace, || self.workspace.rename(from_ino, old, to_ino, new, mode)).await;
         let model = self.model.rename((from, old), (to, new), mode);
         self.same("rename", &ours, &model);
@@ -396,7 +408,7 @@ impl Run {
     }
 
     /// Everything that can be seen from the root.
-    async fn dump(&self) -> Vec<(Vec<u8>, Attr, Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>)> {
+    async fn dump(&self) -> Vec<Seen> {
         let mut dump = Vec::new();
         let mut pending = vec![(Vec::new(), ask(&self.workspace, || self.workspace.getattr(Ino::ROOT)).await.unwrap())];
         while let Some((path, attr)) = pending.pop() {
@@ -426,16 +438,26 @@ impl Run {
     }
 
     async fn list(&self, ino: Ino) -> Vec<Vec<u8>> {
-        let mut names = Vec::new();
-        ask(&self.workspace, || {
-            names.clear();
-            self.workspace.list(ino, 0, false, &mut |listed| {
-                names.push(listed.name.to_vec());
-                true
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        let mut cookie = 0;
+        loop {
+            let (mut batch, mut next) = (Vec::new(), cookie);
+            ask(&self.workspace, || {
+                batch.clear();
+                self.workspace.list(ino, cookie, false, &mut |listed| {
+                    batch.push(listed.name.to_vec());
+                    next = listed.cookie;
+                    true
+                })
             })
-        })
-        .await
-        .unwrap();
+            .await
+            .unwrap();
+            if batch.is_empty() {
+                break;
+            }
+            cookie = next;
+            names.append(&mut batch);
+        }
         names.retain(|name| name != b"." && name != b"..");
         names
     }
@@ -453,7 +475,9 @@ impl Run {
         }
         expected.sort_by(|a, b| a.0.cmp(&b.0));
         let dump = self.dump().await;
-        let paths = |list: Vec<&Vec<u8>>| list.into_iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect::<Vec<_>>();
+        let paths = |list: Vec<&Vec<u8>>| {
+            list.into_iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect::<Vec<_>>()
+        };
         assert_eq!(paths(dump.iter().map(|row| &row.0).collect()), paths(expected.iter().map(|row| &row.0).collect()));
         for ((path, attr, content, xattrs), (_, node)) in dump.iter().zip(&expected) {
             let path = String::from_utf8_lossy(path);
@@ -478,7 +502,7 @@ impl Run {
             0 => {
                 let before = self.dump().await;
                 self.workspace.checkpoint(note("event")).await.unwrap();
-                assert!(before == self.dump().await, "a checkpoint changes nothing that can be seen");
+                same_dump(&before, &self.dump().await, "a checkpoint changes nothing that can be seen");
             }
             1 => {
                 self.world.engine.fail_commits(1);
@@ -492,12 +516,13 @@ impl Run {
     }
 
     async fn kill(&mut self) {
+        self.check().await;
         let before = self.dump().await;
         let placeholder = World::new().open().await.unwrap();
         drop(std::mem::replace(&mut self.workspace, placeholder));
         self.workspace = self.world.open().await.unwrap();
         let after = self.dump().await;
-        assert!(before == after, "a kill loses nothing that was answered");
+        same_dump(&before, &after, "a kill loses nothing that was answered");
     }
 
     /// Work goes on between the cut and the answer.
@@ -516,6 +541,18 @@ impl Run {
         engine.gate.add_permits(closed);
         checkpoint.await.unwrap().unwrap();
     }
+}
+
+fn same_dump(before: &[Seen], after: &[Seen], what: &str) {
+    for (before, after) in before.iter().zip(after) {
+        let path = String::from_utf8_lossy(&before.0);
+        assert_eq!((&before.0, before.1, &before.3), (&after.0, after.1, &after.3), "{what}: {path}");
+        assert!(before.2 == after.2, "{what}: content of {path}");
+    }
+    let paths = |seen: &[Seen]| {
+        seen.iter().map(|seen| (String::from_utf8_lossy(&seen.0).into_owned(), seen.1.ino)).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(before), paths(after), "{what}");
 }
 
 async fn run(seed: u64, steps: u64) {
