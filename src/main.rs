@@ -39,6 +39,7 @@ fn main() -> ExitCode {
     let detached = is_detached(&cli.command);
     if detached {
         ready::leave_session();
+        std::panic::set_hook(Box::new(|panic| tracing::error!("a bug in esker: {panic}")));
     }
     log_to_stderr(detached);
     match run(cli, printer) {

@@ -6,6 +6,7 @@
 
 mod checkpoints;
 mod control;
+mod report;
 mod read_only;
 mod start;
 mod stop;
@@ -22,7 +23,7 @@ use vfs_core::object::Snapshot;
 use vfs_core::workspace::Workspace;
 use vfs_core::{Error, Kind, Result};
 
-pub(crate) use control::read_requests;
+pub(crate) use report::ask;
 pub(crate) use read_only::{Shown, show};
 pub(crate) use start::{Started, Wanted, hold, is_alive};
 

@@ -84,7 +84,10 @@ pub(super) async fn stop(
     if reason == Reason::Released {
         return Ok(holder.workspace.close().await?);
     }
-    if let Err(error) = holder.client.detach(&holder.lease()).await {
+    // The lease stays where not all is published, so that nobody publishes past our journal at once.
+    if published.is_ok()
+        && let Err(error) = holder.client.detach(&holder.lease()).await
+    {
         tracing::debug!("cannot give the lease back, it will run out: {}", error.chain());
     }
     let closed = holder.workspace.close().await;
