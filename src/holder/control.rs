@@ -30,8 +30,8 @@ pub(super) async fn run(holder: Arc<Holder>, who: HolderDescription) {
 
 #[async_trait]
 impl ControlHandler for Holder {
-    async fn barrier(&self, note: PublishNote) -> Result<SnapshotId> {
-        Holder::barrier(self, note).await
+    async fn barrier(&self, note: PublishNote, freeze: bool) -> Result<SnapshotId> {
+        if freeze { self.barrier_and_freeze(note).await } else { Holder::barrier(self, note).await }
     }
 
     async fn status(&self) -> Result<Status> {

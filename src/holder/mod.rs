@@ -6,8 +6,8 @@
 
 mod checkpoints;
 mod control;
-mod report;
 mod read_only;
+mod report;
 mod start;
 mod stop;
 
@@ -23,8 +23,8 @@ use vfs_core::object::Snapshot;
 use vfs_core::workspace::Workspace;
 use vfs_core::{Error, Kind, Result};
 
-pub(crate) use report::ask;
 pub(crate) use read_only::{Shown, show};
+pub(crate) use report::ask;
 pub(crate) use start::{Started, Wanted, hold, is_alive};
 
 /// Why a holder ends without being told to by a signal.
@@ -56,9 +56,19 @@ impl Holder {
 
     /// Publishes everything written before the call, also through shared mappings.
     async fn barrier(&self, note: PublishNote) -> Result<SnapshotId> {
-        let mount = self.mount.clone();
-        blocking(move || if mount.has_ended() { Ok(()) } else { mount.flush_mapped() }).await?;
+        self.flush_mapped().await?;
         self.workspace.checkpoint(note).await
+    }
+
+    /// Like [`Holder::barrier`]; nothing changes after it until the base is swapped.
+    async fn barrier_and_freeze(&self, note: PublishNote) -> Result<SnapshotId> {
+        self.flush_mapped().await?;
+        self.workspace.checkpoint_and_freeze(note).await
+    }
+
+    async fn flush_mapped(&self) -> Result<()> {
+        let mount = self.mount.clone();
+        blocking(move || if mount.has_ended() { Ok(()) } else { mount.flush_mapped() }).await
     }
 
     /// Shows another snapshot and tells the kernel. Comes back when the kernel has heard it.
@@ -104,9 +114,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     }
 }
 
-/// What is said about the snapshot that an unmount leaves.
+/// What is said about the snapshot that an unmount leaves. Nobody asked for it, so it is an automatic one; a clean
+/// workspace gets none.
 fn final_note(name: &str) -> PublishNote {
-    PublishNote { author: author(), message: format!("unmounted {name}"), ..PublishNote::default() }
+    PublishNote { author: author(), message: format!("unmounted {name}"), automatic: true, ..PublishNote::default() }
 }
 
 /// Who asks for snapshots on this machine.

@@ -39,8 +39,9 @@ use crate::{ERROR_HEADER, VERSION_HEADER, versions_differ};
 /// What a holder does when the engine asks.
 #[async_trait]
 pub trait ControlHandler: Send + Sync + 'static {
-    /// Publishes everything written before this call; returns the snapshot.
-    async fn barrier(&self, note: PublishNote) -> Result<SnapshotId>;
+    /// Publishes everything written before this call; returns the snapshot. With `freeze`, nothing changes after it
+    /// until [`ControlHandler::swap_base`].
+    async fn barrier(&self, note: PublishNote, freeze: bool) -> Result<SnapshotId>;
 
     /// What is in the overlay and the caches.
     async fn status(&self) -> Result<Status>;
@@ -286,7 +287,7 @@ impl Connection {
 async fn handle(handler: &dyn ControlHandler, released: &AtomicBool, request: ControlRequest) -> ControlAnswer {
     let method = request.call.method();
     let result = match request.call {
-        ControlCall::Barrier { note } => handler.barrier(note.into()).await.map(serde_json::to_value),
+        ControlCall::Barrier { note, freeze } => handler.barrier(note.into(), freeze).await.map(serde_json::to_value),
         ControlCall::Status => handler.status().await.map(serde_json::to_value),
         ControlCall::SwapBase { snapshot } => handler.swap_base(snapshot).await.map(serde_json::to_value),
         ControlCall::Release => {

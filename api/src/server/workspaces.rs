@@ -185,7 +185,8 @@ pub(super) async fn restore(
 /// The holder publishes what it has, the ref moves under its lease, the holder shows the new state.
 async fn restore_attached(state: &ServerState, holder: &Holder, to: SnapshotId, note: PublishNote) -> Result<Restored> {
     let message = format!("before restoring {}", &to.to_hex()[..12]);
-    let before = holder.barrier(PublishNote { author: note.author.clone(), message, ..PublishNote::default() }).await?;
+    let note_before = PublishNote { author: note.author.clone(), message, ..PublishNote::default() };
+    let before = holder.barrier_and_freeze(note_before).await?;
     let lease = *holder.lease();
     let done = state.repo().restore(lease.workspace, Some(&lease), to, note).await?;
     holder.swap_base(done.snapshot).await.map_err(|error| {

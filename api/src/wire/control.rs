@@ -24,6 +24,9 @@ pub enum ControlCall {
     Barrier {
         /// What is said about the snapshot.
         note: Note,
+        /// Let no change through from then on, until `swap_base` follows (or ten seconds have passed).
+        #[serde(default)]
+        freeze: bool,
     },
     /// The answer is a `vfs_core::workspace::Status`.
     Status,
