@@ -61,6 +61,32 @@ pub const ENGINE_IDLE: Duration = Duration::from_secs(60);
 /// Unreachable packs are kept at least this long unless the caller says otherwise.
 pub const GC_GRACE: Duration = Duration::from_secs(24 * 3600);
 
+/// A journal segment is followed by a new one when it has grown to this many bytes.
+pub const JOURNAL_SEGMENT_TARGET: u64 = 256 * 1024 * 1024;
+/// Longest record with what is staged before it: FUSE writes at most 1 MiB at once, names and adoptions are short.
+pub const JOURNAL_RECORD_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of tree nodes and blobs that a workspace keeps in memory.
+pub const TREE_CACHE_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of content that a workspace keeps in memory; the kernel's page cache holds what is hot.
+pub const CHUNK_CACHE_MAX: u64 = 64 * 1024 * 1024;
+/// Chunks of neighbouring files that are fetched along with a missing one, and their bytes.
+pub const PREFETCH_CHUNKS: usize = 64;
+/// See [`PREFETCH_CHUNKS`].
+pub const PREFETCH_BYTES: u64 = 2 * 1024 * 1024;
+/// How long a workspace may stand still for a restore.
+pub const FREEZE_MAX: Duration = Duration::from_secs(10);
+/// Times that one operation may miss something: deeper than any tree of nodes, bounded all the same.
+pub const MISS_ROUNDS_MAX: usize = 64;
+/// Names of a directory that are listed at once; a larger one is read in the background first.
+pub const LISTING_SYNC_MAX: u64 = 4096;
+/// Bytes of content sent to the engine at once.
+pub const PUBLISH_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Changed inodes sent to the engine at once.
+pub const PUBLISH_BATCH_NODES: usize = 10_000;
+/// Tree nodes asked for at once.
+pub const TREES_PER_READ: usize = 256;
+/// Rounds of reading that a swap of the base may take: one for each level of changed directories.
+pub const SWAP_ROUNDS_MAX: usize = 10_000;
 /// Largest object in canonical bytes: a blob of 450,000 chunks, a file of some 110 GB. With it, a pack that is almost
 /// full stays below [`PACK_MAX`].
 pub const OBJECT_MAX: usize = 32 * 1024 * 1024;
