@@ -100,7 +100,9 @@ impl Bucket {
     pub async fn verify_create_only(&self, name: &str) -> Result<()> {
         let same = Bytes::from_static(b"Esker checks here that this bucket refuses to overwrite.\n");
         self.create(name, same.clone()).await?;
-        match self.create(name, same).await? {
+        let second = self.create(name, same).await?;
+        self.delete(name).await?;
+        match second {
             Created::Existed => Ok(()),
             Created::New => Err(Error::new(
                 Kind::Unsupported,

@@ -129,3 +129,5 @@ pub const INO_TAKE_MAX: u64 = 1 << 32;
 pub const WALK_BATCH: usize = 512;
 /// Paths that check names for one damaged object.
 pub const DAMAGE_HITS_MAX: usize = 8;
+/// Times that gc marks anew because publishes overtook it, before it gives up.
+pub const GC_ROUNDS_MAX: usize = 8;
