@@ -45,6 +45,8 @@ struct Holder {
     client: WorkspaceClient,
     workspace: Arc<Workspace>,
     mount: Arc<Mount>,
+    /// The snapshot it started from.
+    first_base: SnapshotId,
     end: watch::Sender<End>,
 }
 
@@ -52,6 +54,13 @@ impl Holder {
     /// The lease of the moment; it changes when the engine has forgotten us and we attach again.
     fn lease(&self) -> Lease {
         self.workspace.lease().expect("because a holder's workspace is not read-only")
+    }
+
+    /// What is said about the snapshot that an unmount leaves. A mount that changed nothing leaves none.
+    fn final_note(&self) -> PublishNote {
+        let unchanged = self.workspace.base() == self.first_base && self.workspace.status().changed_inodes == 0;
+        let message = if unchanged { String::new() } else { "unmounted".to_owned() };
+        PublishNote { author: author(), message, automatic: unchanged, ..PublishNote::default() }
     }
 
     /// Publishes everything written before the call, also through shared mappings.
@@ -75,11 +84,11 @@ impl Holder {
 
     /// Publishes and unmounts; `Busy` names who still uses the mount, which then goes on.
     async fn release(&self) -> Result<()> {
-        self.barrier(final_note(&self.name)).await?;
+        self.barrier(self.final_note()).await?;
         let mount = self.mount.clone();
         blocking(move || mount.unmount(false)).await?;
         if self.workspace.dirty_since().is_some() {
-            self.barrier(final_note(&self.name)).await?;
+            self.barrier(self.final_note()).await?;
         }
         self.client.detach(&self.lease()).await
     }
@@ -104,10 +113,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     }
 }
 
-/// What is said about the snapshot that an unmount leaves.
-fn final_note(name: &str) -> PublishNote {
-    PublishNote { author: author(), message: format!("unmounted {name}"), ..PublishNote::default() }
-}
 
 /// Who asks for snapshots on this machine.
 pub(crate) fn author() -> String {
