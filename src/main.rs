@@ -14,7 +14,6 @@ mod print;
 mod progress;
 mod ready;
 mod signals;
-mod survey;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
