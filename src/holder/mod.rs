@@ -134,7 +134,9 @@ pub(crate) fn prepare_mountpoint(path: &Path) -> Result<()> {
         let line = format!("{} is mounted at {} already; unmount it first", mount.source, path.display());
         return Err(Error::new(Kind::Busy, line));
     }
-    std::fs::create_dir_all(path)
-        .map_err(|error| Error::io(format!("cannot make the mount point {}", path.display()), error))?;
+    if std::fs::symlink_metadata(path).is_err() {
+        std::fs::create_dir_all(path)
+            .map_err(|error| Error::io(format!("cannot make the mount point {}", path.display()), error))?;
+    }
     fuse_mount::check_mountpoint(path)
 }
