@@ -13,6 +13,7 @@ use vfs_core::{Error, Kind, Result};
 use super::holder::WorkspaceClient;
 use super::transport::{Client, Effort, broken};
 use crate::limits::{BARRIER_DEADLINE, SWAP_DEADLINE};
+use crate::wire::diff::Diff;
 use crate::wire::job::{CheckReport, CheckRequest, GcReport, GcRequest, Progress};
 use crate::wire::name::{to_query, to_segment};
 use crate::wire::snapshot::{Listing, Resolved, Snapshot};
@@ -100,6 +101,12 @@ impl Client {
     pub async fn list(&self, id: SnapshotId, path: &[u8], after: Option<&[u8]>, limit: u32) -> Result<Listing> {
         let after = after.map_or(String::new(), |name| format!("&after={}", to_query(name)));
         self.get(&format!("/v1/snapshots/{id}/list?path={}&limit={limit}{after}", to_query(path))).await
+    }
+
+    /// What differs between two states, each `WORKSPACE`, `WORKSPACE@SNAPSHOT` or a whole id; at most `limit` changes.
+    pub async fn diff(&self, from: &str, to: &str, limit: u32) -> Result<Diff> {
+        let (from, to) = (to_query(from.as_bytes()), to_query(to.as_bytes()));
+        self.get(&format!("/v1/diff?from={from}&to={to}&limit={limit}")).await
     }
 
     /// A file's content from `start` up to but not including `end` (or to its end), as it arrives.

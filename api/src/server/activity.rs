@@ -17,7 +17,7 @@ use super::ServerState;
 
 /// Counts requests and holders under way. Clones count together.
 #[derive(Debug, Clone)]
-pub struct Activity(Arc<Mutex<Counts>>);
+pub(super) struct Activity(Arc<Mutex<Counts>>);
 
 #[derive(Debug)]
 struct Counts {
@@ -28,7 +28,7 @@ struct Counts {
 
 /// What is being counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Using {
+pub(super) enum Using {
     /// One request, until the last byte of its answer.
     Request,
     /// One control connection.
@@ -37,7 +37,7 @@ pub enum Using {
 
 /// Counts as long as it lives.
 #[derive(Debug)]
-pub struct InUse {
+pub(super) struct InUse {
     activity: Activity,
     what: Using,
 }
@@ -50,20 +50,20 @@ impl Default for Activity {
 
 impl Activity {
     /// Counts one more until the guard is dropped.
-    pub fn begin(&self, what: Using) -> InUse {
+    pub(super) fn begin(&self, what: Using) -> InUse {
         let mut counts = self.0.lock();
         *counts.of(what) += 1;
         InUse { activity: self.clone(), what }
     }
 
     /// How long nobody has used the engine; zero while somebody does.
-    pub fn idle_for(&self) -> Duration {
+    pub(super) fn idle_for(&self) -> Duration {
         let counts = self.0.lock();
         if counts.requests + counts.holders > 0 { Duration::ZERO } else { counts.last.elapsed() }
     }
 
     /// Requests and holders under way.
-    pub fn counts(&self) -> (u64, u64) {
+    pub(super) fn counts(&self) -> (u64, u64) {
         let counts = self.0.lock();
         (counts.requests, counts.holders)
     }
@@ -87,7 +87,7 @@ impl Drop for InUse {
 }
 
 /// Counts a request until its answer's body has gone out.
-pub async fn count(State(state): State<ServerState>, request: Request, next: Next) -> Response {
+pub(super) async fn count(State(state): State<ServerState>, request: Request, next: Next) -> Response {
     let in_use = state.activity().begin(Using::Request);
     next.run(request).await.map(|body| Body::new(Counted { body, _in_use: in_use }))
 }

@@ -66,12 +66,12 @@ impl Token {
 }
 
 /// Whether a peer with this uid may use the socket: ourselves and root.
-pub fn uid_is_allowed(uid: Option<u32>) -> bool {
+pub(super) fn uid_is_allowed(uid: Option<u32>) -> bool {
     uid.is_some_and(|uid| uid == 0 || uid == rustix::process::geteuid().as_raw())
 }
 
 /// Lets a request through or not, and tells handlers where it came from.
-pub async fn authorise(State(state): State<ServerState>, mut request: Request, next: Next) -> Response {
+pub(super) async fn authorise(State(state): State<ServerState>, mut request: Request, next: Next) -> Response {
     match peer_of(&state, &request) {
         Ok(peer) => {
             request.extensions_mut().insert(peer);
@@ -115,7 +115,7 @@ fn bearer(state: &ServerState, request: &Request) -> ApiResult<()> {
 
 /// Proof that a request came over the socket (or from this process): it may name paths of the engine's machine.
 #[derive(Debug, Clone, Copy)]
-pub struct Local;
+pub(super) struct Local;
 
 impl<S: Send + Sync> FromRequestParts<S> for Local {
     type Rejection = ApiError;

@@ -18,16 +18,16 @@ use crate::limits::{OFFSET_MAX, READ_AHEAD, ZEROES};
 
 /// A run of bytes of a file: from `start` up to but not including `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range {
+pub(super) struct Range {
     /// First byte.
-    pub start: u64,
+    pub(super) start: u64,
     /// One behind the last byte.
-    pub end: u64,
+    pub(super) end: u64,
 }
 
 /// What a `Range` header asks for, of a file of `size` bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub(super) enum Asked {
     /// Everything: there is no header, or one that we do not take part in (RFC 9110 allows to ignore it).
     Whole,
     /// One range.
@@ -37,7 +37,7 @@ pub enum Asked {
 }
 
 /// Reads a `Range` header. Several ranges, other units and nonsense mean everything.
-pub fn asked(header: Option<&str>, size: u64) -> Asked {
+pub(super) fn asked(header: Option<&str>, size: u64) -> Asked {
     let Some(spec) = header.and_then(|value| value.trim().strip_prefix("bytes=")) else { return Asked::Whole };
     let Some((first, last)) = spec.split_once('-') else { return Asked::Whole };
     let number = |digits: &str| digits.trim().parse::<u64>().ok().filter(|number| *number <= OFFSET_MAX);

@@ -15,27 +15,27 @@ use crate::wire::error::{ErrorBody, ErrorDetail, status};
 
 /// An error as an answer.
 #[derive(Debug)]
-pub struct ApiError {
+pub(super) struct ApiError {
     status: StatusCode,
     error: Error,
 }
 
 /// What handlers return.
-pub type ApiResult<T> = Result<T, ApiError>;
+pub(super) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     /// An error with another status than its kind has.
-    pub fn with_status(status: StatusCode, error: Error) -> Self {
+    pub(super) fn with_status(status: StatusCode, error: Error) -> Self {
         ApiError { status, error }
     }
 
     /// The caller has not said who it is, or not convincingly.
-    pub fn unauthorized(context: &str) -> Self {
+    pub(super) fn unauthorized(context: &str) -> Self {
         ApiError { status: StatusCode::UNAUTHORIZED, error: Error::new(Kind::Denied, context) }
     }
 
     /// The request asks for bytes beyond the end.
-    pub fn range_not_satisfiable(size: u64) -> Self {
+    pub(super) fn range_not_satisfiable(size: u64) -> Self {
         let error = Error::new(Kind::Invalid, format!("the range is outside of the {size} bytes there are"));
         ApiError { status: StatusCode::RANGE_NOT_SATISFIABLE, error }
     }
@@ -87,7 +87,7 @@ impl IntoResponse for ApiError {
 }
 
 /// Writes an error with all its causes to the log, louder the more it needs a person.
-pub fn log(error: &Error) {
+pub(super) fn log(error: &Error) {
     let kind = error.kind().as_str();
     match error.kind() {
         Kind::Corrupt | Kind::Internal => tracing::error!(kind, "{}", error.chain()),
@@ -98,7 +98,7 @@ pub fn log(error: &Error) {
 
 /// A JSON body whose refusal has our shape. The content type must say JSON, which keeps web forms out.
 #[derive(Debug)]
-pub struct JsonBody<T>(pub T);
+pub(super) struct JsonBody<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
@@ -111,7 +111,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
 /// A query whose refusal has our shape.
 #[derive(Debug)]
-pub struct Query<T>(pub T);
+pub(super) struct Query<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
@@ -124,7 +124,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
 /// A whole body in memory, within the route's limit.
 #[derive(Debug)]
-pub struct Body(pub Bytes);
+pub(super) struct Body(pub(super) Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = ApiError;

@@ -109,6 +109,7 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(snapshots::object))
         .routes(routes!(snapshots::list))
         .routes(routes!(snapshots::content))
+        .routes(routes!(snapshots::diff))
         .routes(routes!(maintenance::check))
         .routes(routes!(maintenance::gc))
         .routes(routes!(mount::attach))

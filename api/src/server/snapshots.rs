@@ -15,8 +15,9 @@ use super::ServerState;
 use super::content;
 use super::error::{ApiResult, Query};
 use super::query::RawQuery;
-use crate::limits::{LIST_DEFAULT, LIST_MAX};
+use crate::limits::{DIFF_DEFAULT, DIFF_MAX, LIST_DEFAULT, LIST_MAX};
 use crate::wire::ErrorBody;
+use crate::wire::diff::{Diff, DiffChange, DiffQuery};
 use crate::wire::name::to_text;
 use crate::wire::snapshot::{Entry, Listing, ResolveQuery, Resolved, Snapshot, kind_word};
 
@@ -115,6 +116,35 @@ pub(super) async fn list(
         listing.entries.push(entry(&state, name.as_bytes(), &node).await?);
     }
     Ok(Json(listing))
+}
+
+/// What differs between two states, by content.
+#[utoipa::path(
+    get, path = "/v1/diff", tag = "snapshots", params(DiffQuery),
+    responses((status = OK, body = Diff), (status = NOT_FOUND, body = ErrorBody)),
+)]
+pub(super) async fn diff(State(state): State<ServerState>, Query(query): Query<DiffQuery>) -> ApiResult<Json<Diff>> {
+    let limit = query.limit.unwrap_or(DIFF_DEFAULT);
+    if !(1..=DIFF_MAX).contains(&limit) {
+        return Err(Error::new(Kind::Invalid, format!("a diff's limit must be from 1 to {DIFF_MAX}")).into());
+    }
+    let (from, to) = (state_of(&state, &query.from).await?, state_of(&state, &query.to).await?);
+    let (before, after) = (state.repo().snapshot(from).await?, state.repo().snapshot(to).await?);
+    let (changes, more) = vfs_core::diff::diff(state.repo().store(), &before, &after, limit as usize).await?;
+    Ok(Json(Diff { from, to, changes: changes.iter().map(DiffChange::from).collect(), more }))
+}
+
+/// The snapshot that `WORKSPACE`, `WORKSPACE@SNAPSHOT` or a whole id names.
+pub(super) async fn state_of(state: &ServerState, spec: &str) -> Result<SnapshotId> {
+    if let Ok(id) = spec.parse() {
+        return Ok(id);
+    }
+    let (workspace, snapshot) = parse_spec(spec);
+    let workspace = state.repo().workspace(workspace).await?;
+    match snapshot {
+        Some(prefix) => state.repo().resolve_snapshot(workspace.id, prefix).await,
+        None => Ok(workspace.head),
+    }
 }
 
 /// A file's content. One range of bytes may be asked for.

@@ -5,12 +5,14 @@
 //! they are not UTF-8; in queries they are percent-encoded bytes. These types decide nothing.
 
 pub mod control;
+pub mod diff;
 pub mod error;
 pub mod frames;
 pub mod job;
 pub mod mount;
 pub mod name;
 pub mod snapshot;
+pub mod transfer;
 pub mod workspace;
 
 #[cfg(test)]

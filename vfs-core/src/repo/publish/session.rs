@@ -127,4 +127,14 @@ impl Sessions {
     pub(super) fn forget_session(&self, key: &SessionKey, session: &Arc<Session>) {
         self.0.lock().retain(|_, (found, other)| found != key || !Arc::ptr_eq(other, session));
     }
+
+    #[cfg(test)]
+    pub(in crate::repo) fn get_for_tests(&self, workspace: WorkspaceId) -> (SessionKey, Arc<Session>) {
+        self.0.lock()[&workspace].clone()
+    }
+
+    #[cfg(test)]
+    pub(in crate::repo) fn put_for_tests(&self, session: (SessionKey, Arc<Session>)) {
+        self.0.lock().insert(session.0.lease.workspace, session);
+    }
 }
