@@ -128,7 +128,7 @@ async fn changed_since(client: &Client, folder: &Path, known: &Workspace, record
         exclude: record.exclude.clone(),
         since: Some(format!("{}@{}", known.name, record.snapshot)),
     };
-    Ok(client.scan(&request).await?.changed.unwrap_or_default())
+    Ok(client.scan(&request, |_| ()).await?.changed.unwrap_or_default())
 }
 
 fn say_changed(context: &Context, folder: &Path, known: &Workspace, changed: &[String]) {
@@ -145,7 +145,7 @@ fn say_changed(context: &Context, folder: &Path, known: &Workspace, changed: &[S
 
 async fn say_size(context: &Context, client: &Client, folder: &Path, exclude: &[String]) -> Outcome {
     let request = ScanRequest { folder: LocalPath::new(folder), exclude: exclude.to_vec(), since: None };
-    let found = client.scan(&request).await?;
+    let found = client.scan(&request, |_| ()).await?;
     let line = format!("{}: {}, {}", folder.display(), plural(found.names, "name"), print::size(found.bytes));
     context.printer.remark(&line);
     Ok(())

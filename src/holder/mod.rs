@@ -65,9 +65,19 @@ impl Holder {
 
     /// Publishes everything written before the call, also through shared mappings.
     async fn barrier(&self, note: PublishNote) -> Result<SnapshotId> {
-        let mount = self.mount.clone();
-        blocking(move || if mount.has_ended() { Ok(()) } else { mount.flush_mapped() }).await?;
+        self.flush_mapped().await?;
         self.workspace.checkpoint(note).await
+    }
+
+    /// The same, and lets no change through after it until a swap or a thaw.
+    async fn barrier_and_freeze(&self, note: PublishNote) -> Result<SnapshotId> {
+        self.flush_mapped().await?;
+        self.workspace.checkpoint_and_freeze(note).await
+    }
+
+    async fn flush_mapped(&self) -> Result<()> {
+        let mount = self.mount.clone();
+        blocking(move || if mount.has_ended() { Ok(()) } else { mount.flush_mapped() }).await
     }
 
     /// Shows another snapshot and tells the kernel. Comes back when the kernel has heard it.
