@@ -305,3 +305,6 @@ impl Drop for Unmounter<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
