@@ -18,18 +18,26 @@
 //! ```
 
 pub mod base;
+pub mod bucket;
 pub mod build;
 pub mod change;
+mod check;
 pub mod chunk;
 pub mod clock;
+pub mod db;
 pub mod diff;
 pub mod error;
+pub mod export;
+mod gc;
 pub mod id;
+pub mod import;
 pub mod limits;
 pub mod name;
 pub mod object;
 pub mod objects;
+pub mod pack;
 pub mod progress;
+mod reach;
 pub mod repo;
 pub mod store;
 pub mod tree;

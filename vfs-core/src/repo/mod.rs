@@ -1,24 +1,54 @@
 //! The façade: opens bucket and database, hands out workspaces, and holds the one publish.
 
+mod base;
+mod chance;
+mod config;
+mod history;
+mod leases;
+mod moves;
+mod open;
+mod publish;
+#[cfg(test)]
+pub(crate) mod tests;
+mod workspaces;
+
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
+use parking_lot::Mutex;
 
-use crate::base::{Attached, Base, Lease, PublishNote, Published, Publisher};
-use crate::change::ChangeSet;
+use crate::base::{Attached, Lease, PublishNote};
 use crate::clock::{Clock, Time};
+use crate::db::Database;
 use crate::error::Result;
-use crate::id::{BlobId, HolderId, RepoId, SnapshotId, TenantId, TreeId, WorkspaceId};
-use crate::object::{Blob, ChunkRef, Ino, Node, Snapshot, Subtree, TreeNode};
+use crate::id::{HolderId, RepoId, SnapshotId, TenantId, WorkspaceId};
+use crate::object::{Ino, Node, Snapshot, Subtree};
+use crate::objects::Objects;
 use crate::progress::OnProgress;
 use crate::store::{Batch, Store};
 
+pub use crate::db::HistoryRow;
+
 /// A bucket and a database. Clones are the same repo.
 #[derive(Clone)]
-pub struct Repo {}
+pub struct Repo {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    repo: RepoId,
+    tenant: TenantId,
+    /// What stands for the tenant in the database.
+    tenant_number: i64,
+    database: Database,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    /// Leases whose control connection is open.
+    connected: Mutex<HashSet<(WorkspaceId, HolderId, u64)>>,
+    sessions: publish::Sessions,
+}
 
 /// How a repo is opened.
 #[derive(Clone)]
@@ -77,27 +107,6 @@ pub struct HolderDescription {
     pub pid: u32,
     /// Where it is mounted.
     pub mountpoint: String,
-}
-
-/// One line of a workspace's history.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct HistoryRow {
-    /// Counts up from 1; thinned rows leave gaps.
-    pub sequence: u64,
-    /// The snapshot.
-    pub snapshot: SnapshotId,
-    /// When it was published.
-    pub time: Time,
-    /// Made by the mount on its own; hidden and thinned.
-    pub automatic: bool,
-    /// Why.
-    pub message: String,
-    /// Who asked for it.
-    pub author: String,
-    /// The session that wrote it; empty if none did.
-    pub session: String,
-    /// The turn of the session.
-    pub turn: String,
 }
 
 /// What a restore did.
@@ -181,40 +190,37 @@ pub struct Damage {
 impl Repo {
     /// Opens the repo of a data folder; makes folder, database and bucket at first. `Unsupported` if a newer Esker wrote it.
     pub async fn open(options: RepoOptions) -> Result<Repo> {
-        let _ = options;
-        unimplemented!()
+        open::open(options).await
     }
 
     /// A repo that is gone when its last clone is.
     pub async fn in_memory(clock: Arc<dyn Clock>) -> Result<Repo> {
-        let _ = clock;
-        unimplemented!()
+        open::in_memory(clock).await
     }
 
     /// The objects.
     pub fn store(&self) -> &Store {
-        unimplemented!()
+        &self.inner.store
     }
 
     /// The repo's id.
     pub fn repo_id(&self) -> RepoId {
-        unimplemented!()
+        self.inner.repo
     }
 
     /// The tenant that this repo value acts for.
     pub fn tenant(&self) -> TenantId {
-        unimplemented!()
+        self.inner.tenant
     }
 
     /// Collects new objects for [`Repo::move_head`] (implements [`crate::objects::NewObjects`]).
     pub fn batch(&self) -> Batch {
-        unimplemented!()
+        self.inner.store.batch()
     }
 
     /// Takes a range of `count` fresh inode numbers without a lease (imports); returns the first.
     pub async fn take_inos(&self, count: u64) -> Result<Ino> {
-        let _ = count;
-        unimplemented!()
+        self.count_inos(count).await
     }
 
     /// Makes a workspace: a fork of `at`, or an empty root directory (0755, owned by this process).
@@ -224,44 +230,38 @@ impl Repo {
         source: Option<&str>,
         at: Option<SnapshotId>,
     ) -> Result<WorkspaceInfo> {
-        let _ = (name, source, at);
-        unimplemented!()
+        self.make_workspace(name, source, at).await
     }
 
     /// All workspaces, by name.
     pub async fn workspaces(&self) -> Result<Vec<WorkspaceInfo>> {
-        unimplemented!()
+        self.list_workspaces().await
     }
 
     /// One workspace, by name or id.
     pub async fn workspace(&self, name_or_id: &str) -> Result<WorkspaceInfo> {
-        let _ = name_or_id;
-        unimplemented!()
+        self.find_workspace(name_or_id).await
     }
 
     /// Removes a workspace and its history; `Busy` while somebody holds it.
     pub async fn delete_workspace(&self, id: WorkspaceId) -> Result<()> {
-        let _ = id;
-        unimplemented!()
+        self.remove_workspace(id).await
     }
 
     /// One snapshot.
     pub async fn snapshot(&self, id: SnapshotId) -> Result<Snapshot> {
-        let _ = id;
-        unimplemented!()
+        Snapshot::decode(&self.store().read(id.into()).await?)
     }
 
     /// The snapshot that `HEAD` or a prefix of at least four hexadecimal digits names in a workspace's history
     /// and its ancestors. `Invalid` if it names several.
     pub async fn resolve_snapshot(&self, workspace: WorkspaceId, prefix: &str) -> Result<SnapshotId> {
-        let _ = (workspace, prefix);
-        unimplemented!()
+        self.find_snapshot(workspace, prefix).await
     }
 
     /// The newest `limit` rows of a workspace's history, newest first; automatic ones only with `all`.
     pub async fn history(&self, id: WorkspaceId, all: bool, limit: u32) -> Result<Vec<HistoryRow>> {
-        let _ = (id, all, limit);
-        unimplemented!()
+        self.read_history(id, all, limit).await
     }
 
     /// Publishes new content without a lease (an import): `batch` holds its objects. `Busy` while somebody holds the
@@ -275,8 +275,7 @@ impl Repo {
         links: Option<Subtree>,
         note: PublishNote,
     ) -> Result<SnapshotId> {
-        let _ = (workspace, expected, batch, root, links, note);
-        unimplemented!()
+        self.publish_free(workspace, expected, batch, (root, links), note).await
     }
 
     /// Publishes the content of an older snapshot as a new one; the head before stays in the history under a name.
@@ -288,90 +287,55 @@ impl Repo {
         to: SnapshotId,
         note: PublishNote,
     ) -> Result<Restored> {
-        let _ = (workspace, lease, to, note);
-        unimplemented!()
+        self.restore_to(workspace, lease, to, note).await
     }
 
     /// Binds a holder. The same holder id gets a new epoch at once; another one is refused with `Busy` while the
     /// lease is connected or younger than [`crate::limits::LEASE_TTL`].
     pub async fn attach(&self, workspace: WorkspaceId, holder: HolderId, who: &HolderDescription) -> Result<Attached> {
-        let _ = (workspace, holder, who);
-        unimplemented!()
+        self.attach_holder(workspace, holder, who).await
     }
 
     /// Says that the holder lives.
     pub async fn touch(&self, lease: &Lease) -> Result<()> {
-        let _ = lease;
-        unimplemented!()
+        self.touch_lease(lease).await
     }
 
     /// Gives the lease back; fine if it is gone already.
     pub async fn detach(&self, lease: &Lease) -> Result<()> {
-        let _ = lease;
-        unimplemented!()
+        self.detach_holder(lease).await
     }
 
     /// Says whether the holder's control connection is open: while it is, the lease does not run out. Not stored.
-    pub fn set_connected(&self, lease: &Lease, connected: bool) {
-        let _ = (lease, connected);
-        unimplemented!()
+    pub fn set_connected(&self, lease: &Lease, connected_now: bool) {
+        let key = (lease.workspace, lease.holder, lease.epoch);
+        let mut connected = self.inner.connected.lock();
+        if connected_now {
+            connected.insert(key)
+        } else {
+            connected.remove(&key)
+        };
     }
 
     /// Condemns packs that nothing reaches and deletes those whose grace period is over. Any doubt deletes nothing.
     pub async fn gc(&self, options: GcOptions, progress: &OnProgress) -> Result<GcReport> {
-        let _ = (options, progress);
-        unimplemented!()
+        crate::gc::gc(self, options, progress).await
     }
 
     /// Looks for damage; changes nothing.
     pub async fn check(&self, options: CheckOptions, progress: &OnProgress) -> Result<CheckReport> {
-        let _ = (options, progress);
-        unimplemented!()
-    }
-}
-
-#[async_trait]
-impl Base for Repo {
-    async fn trees(&self, ids: &[TreeId]) -> Result<Vec<Arc<TreeNode>>> {
-        let _ = ids;
-        unimplemented!()
+        crate::check::check(self, options, progress).await
     }
 
-    async fn blob(&self, id: BlobId) -> Result<Arc<Blob>> {
-        let _ = id;
-        unimplemented!()
+    pub(crate) fn database(&self) -> &Database {
+        &self.inner.database
     }
 
-    async fn chunks(&self, chunks: &[ChunkRef]) -> Result<Vec<Bytes>> {
-        let _ = chunks;
-        unimplemented!()
-    }
-}
-
-#[async_trait]
-impl Publisher for Repo {
-    async fn allocate_inos(&self, lease: &Lease, count: u64) -> Result<Ino> {
-        let _ = (lease, count);
-        unimplemented!()
+    pub(crate) fn tenant_number(&self) -> i64 {
+        self.inner.tenant_number
     }
 
-    async fn begin(&self, lease: &Lease, base: SnapshotId, position: u64) -> Result<()> {
-        let _ = (lease, base, position);
-        unimplemented!()
-    }
-
-    async fn put_chunks(&self, lease: &Lease, position: u64, chunks: Vec<Bytes>) -> Result<Vec<ChunkRef>> {
-        let _ = (lease, position, chunks);
-        unimplemented!()
-    }
-
-    async fn put_changes(&self, lease: &Lease, position: u64, changes: ChangeSet) -> Result<()> {
-        let _ = (lease, position, changes);
-        unimplemented!()
-    }
-
-    async fn commit(&self, lease: &Lease, position: u64, note: PublishNote) -> Result<Published> {
-        let _ = (lease, position, note);
-        unimplemented!()
+    pub(crate) fn now(&self) -> Time {
+        self.inner.clock.now()
     }
 }

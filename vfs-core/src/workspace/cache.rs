@@ -66,7 +66,9 @@ impl CachedBase {
                     self.chunks.insert(chunk.id, content);
                 }
             }
-            Miss::Names(_) | Miss::Inos | Miss::Thaw => return Err(Error::new(Kind::Internal, "not a miss of the base")),
+            Miss::Names(_) | Miss::Inos | Miss::Thaw => {
+                return Err(Error::new(Kind::Internal, "not a miss of the base"));
+            }
         }
         Ok(())
     }

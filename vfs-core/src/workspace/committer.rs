@@ -92,7 +92,9 @@ fn run(shared: &Shared, state: &Weak<Mutex<State>>) {
         for done in waiting {
             done(match &failure {
                 None => Ok(()),
-                Some(failure) => Err(Error::new(Kind::Unavailable, format!("the journal could not be synced: {failure}"))),
+                Some(failure) => {
+                    Err(Error::new(Kind::Unavailable, format!("the journal could not be synced: {failure}")))
+                }
             });
         }
         if stop || state.strong_count() == 0 {

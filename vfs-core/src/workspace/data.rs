@@ -214,7 +214,8 @@ impl State {
     /// Adds small files that follow in the directory: whoever reads one file of a directory reads the next, too.
     fn with_neighbours(&self, inode: &Inode, mut missing: Vec<ChunkRef>) -> Vec<ChunkRef> {
         let Some((parent, name)) = &inode.parent else { return missing };
-        let Some(base) = self.inodes.get(parent).and_then(|parent| parent.directory()).and_then(|body| body.base) else {
+        let Some(base) = self.inodes.get(parent).and_then(|parent| parent.directory()).and_then(|body| body.base)
+        else {
             return missing;
         };
         let Ok(Some(leaf)) = self.cache.leaf(base, name.as_bytes()) else { return missing };

@@ -191,10 +191,14 @@ fn read_state(folder: &Path) -> Result<Option<StateFile>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io(format!("cannot read {}", path.display()), error)),
     };
-    let damaged = || Error::corrupt(format!("{} is damaged; move the folder away to go on without its journal", path.display()));
+    let damaged =
+        || Error::corrupt(format!("{} is damaged; move the folder away to go on without its journal", path.display()));
     let file: StateFile = serde_json::from_slice(&bytes).map_err(|error| damaged().because(error))?;
     if file.format != FORMAT {
-        return Err(Error::new(Kind::Unsupported, format!("{} was written by a newer Esker; use that one", path.display())));
+        return Err(Error::new(
+            Kind::Unsupported,
+            format!("{} was written by a newer Esker; use that one", path.display()),
+        ));
     }
     if file.check != file.expected_check() {
         return Err(damaged());

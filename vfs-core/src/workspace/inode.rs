@@ -164,7 +164,9 @@ impl Inode {
             // Whole blocks of 4 KiB, as a disk would give them.
             blocks: bytes.div_ceil(4096) * 8,
             nlink: match &self.body {
-                InodeBody::Directory(directory) if self.nlink > 0 => (directory.subdirs + 2).min(u32::MAX.into()) as u32,
+                InodeBody::Directory(directory) if self.nlink > 0 => {
+                    (directory.subdirs + 2).min(u32::MAX.into()) as u32
+                }
                 _ => self.nlink,
             },
             atime: self.atime.unwrap_or(self.mtime),

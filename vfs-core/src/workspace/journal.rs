@@ -76,7 +76,12 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Opens the journal for more records after a replay of `segments` (none: a new journal) ended at `position`.
-    pub(super) fn resume(folder: &Path, workspace: WorkspaceId, segments: Vec<Arc<Segment>>, position: u64) -> Result<Journal> {
+    pub(super) fn resume(
+        folder: &Path,
+        workspace: WorkspaceId,
+        segments: Vec<Arc<Segment>>,
+        position: u64,
+    ) -> Result<Journal> {
         let segments: Vec<_> = segments.into_iter().filter(|segment| segment.first < position).collect();
         let mut journal = Journal {
             folder: folder.to_owned(),
@@ -289,7 +294,9 @@ impl Found {
         segments.sort_by_key(|segment| segment.first);
         let from = segments.partition_point(|segment| segment.first < position);
         if from < segments.len() && segments[from].first != position {
-            return Err(Error::corrupt(format!("the journal has no record at position {position}, where it must start")));
+            return Err(Error::corrupt(format!(
+                "the journal has no record at position {position}, where it must start"
+            )));
         }
         for old in segments.drain(..from) {
             // Published before the crash; only the removal was missing.
@@ -315,7 +322,10 @@ impl Found {
 
     /// Everything from `position` in segment `index` on was never synced: cuts it off and puts later segments aside.
     fn tear(&self, index: usize, position: u64) -> Result<()> {
-        tracing::warn!(position, "the journal ends in the middle of a record; what was written after the last sync is lost");
+        tracing::warn!(
+            position,
+            "the journal ends in the middle of a record; what was written after the last sync is lost"
+        );
         for (at, segment) in self.segments.iter().enumerate().skip(index) {
             if at == index && segment.first <= position {
                 let length = position - segment.first + HEADER as u64;

@@ -144,7 +144,8 @@ impl Workspace {
         let parent = state.inode(ino)?.parent.as_ref().map_or(Ino::ROOT, |(parent, _)| *parent);
         for (at, (name, dot)) in [(&b"."[..], ino), (b"..", parent)].into_iter().enumerate() {
             let next = at as u64 + 1;
-            let listed = Listed { name, ino: dot, kind: FileKind::Directory, cookie: dot_cookie(number, next), attr: None };
+            let listed =
+                Listed { name, ino: dot, kind: FileKind::Directory, cookie: dot_cookie(number, next), attr: None };
             if start < next && !add(listed) {
                 return Ok(());
             }
@@ -201,7 +202,9 @@ impl State {
         match (self.inode(ino)?.is_directory(), self.inode(other)?.directory()) {
             (true, None) => fail(Kind::NotADirectory, "a directory cannot replace something else"),
             (false, Some(_)) => fail(Kind::IsADirectory, "only a directory can replace a directory"),
-            (true, Some(directory)) if directory.entries > 0 => fail(Kind::NotEmpty, "the directory to replace is not empty"),
+            (true, Some(directory)) if directory.entries > 0 => {
+                fail(Kind::NotEmpty, "the directory to replace is not empty")
+            }
             _ => Ok(()),
         }
     }

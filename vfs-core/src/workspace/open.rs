@@ -137,11 +137,16 @@ async fn adopt(state: &mut State, ino: Ino, place: Place<'_>) -> Result<()> {
         Place::LinkTable => patiently(state, |state| state.find_linked(ino, None)).await?,
         Place::Name { parent, name } => {
             let base = state.inode(parent)?.directory().and_then(|directory| directory.base);
-            let base = base.ok_or_else(|| Error::corrupt("the journal adopts an inode from a directory without a base"))?;
+            let base =
+                base.ok_or_else(|| Error::corrupt("the journal adopts an inode from a directory without a base"))?;
             let entry = patiently(state, |state| state.cache.entry(base, name)).await?;
             match entry.map(|entry| (entry.name, entry.target)) {
-                Some((name, Target::Node(node))) if node.ino == ino => state.bring_in(&node, Some((parent, name)), false),
-                _ => return Err(Error::corrupt(format!("the journal adopts inode {}, which is not in the base", ino.0))),
+                Some((name, Target::Node(node))) if node.ino == ino => {
+                    state.bring_in(&node, Some((parent, name)), false)
+                }
+                _ => {
+                    return Err(Error::corrupt(format!("the journal adopts inode {}, which is not in the base", ino.0)));
+                }
             }
         }
     }

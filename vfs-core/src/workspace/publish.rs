@@ -16,8 +16,8 @@ use super::journal::JournalReader;
 use super::record::Record;
 use super::state::State;
 use crate::base::{Lease, PublishNote, Published, Publisher};
-use crate::chunk::Step;
 use crate::change::{ChangeSet, DirectoryChange, NodeChange};
+use crate::chunk::Step;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ContentDigest, SnapshotId};
 use crate::limits::{INLINE_MAX, PUBLISH_BATCH_BYTES, PUBLISH_BATCH_NODES, XATTR_INLINE_MAX};
@@ -168,7 +168,9 @@ impl Workspace {
                     let content = match node.file.as_ref().and_then(|_| sent.get(&ino)).map(|sent| &sent.content) {
                         Some(SentContent::Content(content)) => Some(content.clone()),
                         Some(SentContent::Extents(blob)) => {
-                            let id = *blobs.get(&ino).ok_or_else(|| Error::corrupt("the engine named no blob for a file"))?;
+                            let id = *blobs
+                                .get(&ino)
+                                .ok_or_else(|| Error::corrupt("the engine named no blob for a file"))?;
                             state.cache.keep_blob(id, Arc::new(blob.clone()));
                             Some(Content::Blob { id, size: blob.size() })
                         }
@@ -462,7 +464,12 @@ impl Pieces {
     }
 }
 
-async fn put_chunks(lease: &Lease, publisher: &dyn Publisher, position: u64, contents: Vec<Bytes>) -> Result<Vec<ChunkRef>> {
+async fn put_chunks(
+    lease: &Lease,
+    publisher: &dyn Publisher,
+    position: u64,
+    contents: Vec<Bytes>,
+) -> Result<Vec<ChunkRef>> {
     if contents.is_empty() {
         return Ok(Vec::new());
     }

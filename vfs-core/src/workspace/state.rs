@@ -68,11 +68,15 @@ impl State {
     }
 
     pub(super) fn inode(&self, ino: Ino) -> Result<&Inode> {
-        self.inodes.get(&ino).ok_or_else(|| Error::new(Kind::Stale, format!("inode {} is not in the workspace any more", ino.0)))
+        self.inodes
+            .get(&ino)
+            .ok_or_else(|| Error::new(Kind::Stale, format!("inode {} is not in the workspace any more", ino.0)))
     }
 
     fn inode_mut(&mut self, ino: Ino) -> Result<&mut Inode> {
-        self.inodes.get_mut(&ino).ok_or_else(|| Error::corrupt(format!("the journal changes inode {}, which it does not know", ino.0)))
+        self.inodes
+            .get_mut(&ino)
+            .ok_or_else(|| Error::corrupt(format!("the journal changes inode {}, which it does not know", ino.0)))
     }
 
     /// The inode that `name` stands for, brought into memory; `None` if there is no such name.
@@ -82,7 +86,9 @@ impl State {
         }
         let inode = self.inode(parent)?;
         let Some(directory) = inode.directory() else {
-            return Err(Error::new(Kind::NotADirectory, "a name was looked up in something that is not a directory").into());
+            return Err(
+                Error::new(Kind::NotADirectory, "a name was looked up in something that is not a directory").into()
+            );
         };
         if let Some(change) = directory.changes.get(name) {
             return Ok(change.ino);
@@ -105,7 +111,9 @@ impl State {
     pub(super) fn find_linked(&mut self, ino: Ino, place: Option<(Ino, Name)>) -> Answer<()> {
         if !self.inodes.contains_key(&ino) {
             let Some(table) = self.links else {
-                return Err(Error::corrupt(format!("inode {} is said to be in a link table that is not there", ino.0)).into());
+                return Err(
+                    Error::corrupt(format!("inode {} is said to be in a link table that is not there", ino.0)).into()
+                );
             };
             let node = self.cache.linked(&table, ino)?;
             self.bring_in(&node, place, true);
@@ -209,7 +217,8 @@ impl State {
                 Some((parent, name)) => Place::Name { parent: *parent, name: name.as_bytes() },
                 None => return Err(Error::new(Kind::Internal, format!("inode {} has no place", ino.0))),
             };
-            let journal = self.journal.as_mut().ok_or_else(|| Error::new(Kind::Denied, "the workspace is read-only"))?;
+            let journal =
+                self.journal.as_mut().ok_or_else(|| Error::new(Kind::Denied, "the workspace is read-only"))?;
             journal.stage(&Record::Adopt { ino, place });
             inode.adopted = self.period;
             self.adopting.push(ino);
@@ -365,7 +374,14 @@ impl State {
     }
 
     /// Lets a name of a directory stand for `ino` (or nothing), keeping its counts and times.
-    fn set_name(&mut self, place: (Ino, &[u8]), was: Option<Ino>, ino: Option<Ino>, time: Time, end: u64) -> Result<()> {
+    fn set_name(
+        &mut self,
+        place: (Ino, &[u8]),
+        was: Option<Ino>,
+        ino: Option<Ino>,
+        time: Time,
+        end: u64,
+    ) -> Result<()> {
         let (parent, name) = place;
         let is_directory = |state: &Self, ino: Option<Ino>| {
             ino.and_then(|ino| state.inodes.get(&ino)).is_some_and(Inode::is_directory)

@@ -123,7 +123,8 @@ fn appearing(state: &State, ino: Ino, old: Option<crate::id::TreeId>, new: &Subt
         // `AllNames` covers large directories.
         return Ok(Vec::new());
     }
-    let names = |tree| -> Answer<Vec<Row>> { Ok(state.cache.leaves(tree)?.iter().flat_map(|leaf| rows_of(leaf)).collect()) };
+    let names =
+        |tree| -> Answer<Vec<Row>> { Ok(state.cache.leaves(tree)?.iter().flat_map(|leaf| rows_of(leaf)).collect()) };
     let before: HashSet<Name> = match old {
         Some(old) => names(old)?.into_iter().map(|row| row.name).collect(),
         None => HashSet::new(),

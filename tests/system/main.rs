@@ -1,0 +1,17 @@
+//! The whole system, from outside: the built `esker` binary, real engines, real mounts, real programs.
+//!
+//! One binary for all of it, so that it is linked once. What it keeps true: a test never skips in CI, leaves no mount and no
+//! process behind, uses only its own temporary folder, and a random test prints its seed.
+
+mod acceptance;
+mod bad_input;
+mod commands;
+mod concurrency;
+mod crash;
+mod damage;
+mod model;
+mod outside;
+mod random;
+mod tidy;
+mod tools;
+mod world;
