@@ -76,6 +76,24 @@ fn unmounting_from_outside_ends_the_mount() {
 }
 
 #[test]
+fn another_process_can_unmount_and_is_told_who_is_in_the_way() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new();
+    let path = world.mount().mountpoint().to_owned();
+    let file = File::create(world.path("file")).unwrap();
+    let error = fuse_mount::unmount(&path, false).unwrap_err();
+    assert_eq!(error.kind(), Kind::Busy);
+    assert!(error.context().contains(&format!("pid {}", std::process::id())), "{error}");
+    drop(file);
+    fuse_mount::unmount(&path, false).unwrap();
+    assert!(ends(world.mount()));
+    assert_eq!(fuse_mount::unmount(&path, false).unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(fuse_mount::unmount(std::path::Path::new("/proc"), true).unwrap_err().kind(), Kind::Invalid);
+}
+
+#[test]
 fn only_this_mount_is_unmounted() {
     if !can_mount() {
         return;
