@@ -8,24 +8,39 @@
 //! ```text
 //! repo                        the façade: opens bucket and database, hands out workspaces; the one publish
 //! workspace  gc  check  import  export
-//! diff
+//! diff  build                 two snapshots compared | a change set applied to one
 //! store  refs                 named by content | names that move
 //! tree                        directories over stored nodes
 //! base  change                what a workspace stands on | what a publish carries
 //! objects  pack  chunk
 //! object                      pure values and their canonical bytes
-//! id  name  error  limits  clock
+//! id  name  error  limits  clock  progress
 //! ```
 
 pub mod base;
+pub mod bucket;
+pub mod build;
 pub mod change;
+mod check;
+pub mod chunk;
 pub mod clock;
+pub mod db;
+pub mod diff;
 pub mod error;
+pub mod export;
+mod gc;
 pub mod id;
+pub mod import;
 pub mod limits;
 pub mod name;
 pub mod object;
 pub mod objects;
+pub mod pack;
+pub mod progress;
+mod reach;
+pub mod repo;
+pub mod store;
+pub mod tree;
 pub mod workspace;
 
 pub use error::{Error, Kind, Result};

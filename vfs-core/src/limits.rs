@@ -34,6 +34,9 @@ pub const CHUNK_AVERAGE: usize = 256 * 1024;
 /// See [`CHUNK_MIN`].
 pub const CHUNK_MAX: usize = 1024 * 1024;
 
+/// Holes are kept in whole units of this many bytes: the block of ext4, xfs and the page cache.
+pub const HOLE_UNIT: u64 = 4096;
+
 /// A pack is closed when it has reached this many bytes.
 pub const PACK_TARGET: usize = 32 * 1024 * 1024;
 /// Largest pack that is read.
@@ -54,3 +57,77 @@ pub const LEASE_TTL: Duration = Duration::from_secs(60);
 pub const ENGINE_IDLE: Duration = Duration::from_secs(60);
 /// Unreachable packs are kept at least this long unless the caller says otherwise.
 pub const GC_GRACE: Duration = Duration::from_secs(24 * 3600);
+
+/// A journal segment is followed by a new one when it has grown to this many bytes.
+pub const JOURNAL_SEGMENT_TARGET: u64 = 256 * 1024 * 1024;
+/// Longest record with what is staged before it: FUSE writes at most 1 MiB at once, names and adoptions are short.
+pub const JOURNAL_RECORD_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of tree nodes and blobs that a workspace keeps in memory.
+pub const TREE_CACHE_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of content that a workspace keeps in memory; the kernel's page cache holds what is hot.
+pub const CHUNK_CACHE_MAX: u64 = 64 * 1024 * 1024;
+/// Chunks of neighbouring files that are fetched along with a missing one, and their bytes.
+pub const PREFETCH_CHUNKS: usize = 64;
+/// See [`PREFETCH_CHUNKS`].
+pub const PREFETCH_BYTES: u64 = 2 * 1024 * 1024;
+/// How long a workspace may stand still for a restore.
+pub const FREEZE_MAX: Duration = Duration::from_secs(10);
+/// Times that one operation may miss something: deeper than any tree of nodes, bounded all the same.
+pub const MISS_ROUNDS_MAX: usize = 64;
+/// Names of a directory that are listed at once; a larger one is read in the background first.
+pub const LISTING_SYNC_MAX: u64 = 4096;
+/// Bytes of content sent to the engine at once.
+pub const PUBLISH_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Changed inodes sent to the engine at once.
+pub const PUBLISH_BATCH_NODES: usize = 10_000;
+/// Tree nodes asked for at once.
+pub const TREES_PER_READ: usize = 256;
+/// Rounds of reading that a swap of the base may take: one for each level of changed directories.
+pub const SWAP_ROUNDS_MAX: usize = 10_000;
+/// Largest object in canonical bytes: a blob of 450,000 chunks, a file of some 110 GB. With it, a pack that is almost
+/// full stays below [`PACK_MAX`].
+pub const OBJECT_MAX: usize = 32 * 1024 * 1024;
+/// zstd's default: a good third off source code at some 300 MB/s.
+pub const COMPRESSION_LEVEL: i32 = 3;
+/// Objects of at most this many bytes are hashed and compressed where the caller runs: some 30 µs.
+pub const SMALL_OBJECT_MAX: usize = 16 * 1024;
+/// A batch looks up, compresses and packs its new objects once it holds this many …
+pub const BATCH_PENDING_OBJECTS: usize = 512;
+/// … or this many bytes of them.
+pub const BATCH_PENDING_BYTES: usize = 8 * 1024 * 1024;
+/// Objects that are looked up in one query; SQLite allows 32,766 variables.
+pub const LOOKUP_MAX: usize = 500;
+/// Objects of one pack that are nearer than this are read in one request: a request costs more than these bytes.
+pub const READ_GAP_MAX: u64 = 32 * 1024;
+/// Most bytes that are read in one request.
+pub const READ_SPAN_MAX: u64 = 4 * 1024 * 1024;
+/// Requests that one read has under way at once.
+pub const READS_AT_ONCE: usize = 16;
+/// Memory for plain tree nodes, blobs and snapshots that were read, in bytes.
+pub const OBJECT_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Database connections that read; one more writes.
+pub const DATABASE_READERS: u32 = 4;
+/// How long a statement waits for another one of the same database.
+pub const DATABASE_BUSY: Duration = Duration::from_secs(30);
+/// Automatic history rows older than this are thinned.
+pub const AUTOMATIC_KEPT: Duration = Duration::from_secs(3600);
+/// Of thinned rows, one stays in each span of this length.
+pub const AUTOMATIC_SPAN: Duration = Duration::from_secs(3600);
+/// Snapshots that are walked to find an ancestor by its prefix.
+pub const ANCESTORS_MAX: usize = 10_000;
+/// Longest name of a workspace in bytes: it becomes a folder's name.
+pub const WORKSPACE_NAME_MAX: usize = 100;
+/// Longest source, host or mount point that is remembered, in bytes: `PATH_MAX`.
+pub const DESCRIPTION_MAX: usize = 4096;
+/// Changed inodes and names of one publish; bounds the engine's memory to some hundred MB.
+pub const PUBLISH_CHANGES_MAX: usize = 2_000_000;
+/// Publishes that are open at once in one engine.
+pub const PUBLISHES_MAX: usize = 1024;
+/// Most inode numbers taken at once: far more than anybody has files, far below what the counter holds.
+pub const INO_TAKE_MAX: u64 = 1 << 32;
+/// Objects that gc and check read at a time.
+pub const WALK_BATCH: usize = 512;
+/// Paths that check names for one damaged object.
+pub const DAMAGE_HITS_MAX: usize = 8;
+/// Times that gc marks anew because publishes overtook it, before it gives up.
+pub const GC_ROUNDS_MAX: usize = 8;

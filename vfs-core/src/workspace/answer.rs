@@ -32,6 +32,12 @@ pub enum Miss {
     Blob(BlobId),
     /// Content.
     Chunks(Vec<ChunkRef>),
+    /// All names of a large directory.
+    Names(Ino),
+    /// Fresh inode numbers.
+    Inos,
+    /// The workspace stands still for a moment, for a restore.
+    Thaw,
 }
 
 /// What `stat` shows.

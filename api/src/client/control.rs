@@ -1,0 +1,311 @@
+//! The mount's end of the control connection (decision 0008): the engine asks, the handler answers.
+//!
+//! Keeps true: as long as [`run`] runs, a lost connection is opened again with growing pauses, an embedded engine is
+//! started again, and a lease that the engine no longer knows is taken again under the same holder. A request that was
+//! under way when the connection broke is finished all the same; only its answer is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use futures::{SinkExt, StreamExt};
+use reqwest::Url;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use vfs_core::base::{Attached, Lease, PublishNote};
+use vfs_core::id::SnapshotId;
+use vfs_core::repo::HolderDescription;
+use vfs_core::workspace::Status;
+use vfs_core::{Error, Kind, Result};
+
+use super::holder::WorkspaceClient;
+use super::transport::Endpoint;
+use crate::limits::{
+    CONNECT_DEADLINE, CONTROL_MESSAGE_MAX, CONTROL_PENDING_MAX, CONTROL_PING, CONTROL_SILENCE_MAX, REQUEST_DEADLINE,
+    RETRY_PAUSE_MAX, RETRY_PAUSE_MIN,
+};
+use crate::wire::error::kind_of_status;
+use crate::wire::{ControlAnswer, ControlCall, ControlRequest, ErrorBody, Outcome};
+use crate::{ERROR_HEADER, VERSION_HEADER, versions_differ};
+
+/// What a holder does when the engine asks.
+#[async_trait]
+pub trait ControlHandler: Send + Sync + 'static {
+    /// Publishes everything written before this call; returns the snapshot. With `freeze`, nothing changes after it
+    /// until [`ControlHandler::swap_base`].
+    async fn barrier(&self, note: PublishNote, freeze: bool) -> Result<SnapshotId>;
+
+    /// What is in the overlay and the caches.
+    async fn status(&self) -> Result<Status>;
+
+    /// Shows another snapshot from now on: the one that the workspace's ref points at.
+    async fn swap_base(&self, snapshot: SnapshotId) -> Result<()>;
+
+    /// Publishes, unmounts, gives the lease back. After this has succeeded, [`run`] returns.
+    async fn release(&self) -> Result<()>;
+
+    /// The lease was lost and taken again: from now on this is the one to publish under. An error ends [`run`].
+    async fn on_reattached(&self, attached: Attached) -> Result<()>;
+}
+
+/// Why [`run`] has ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The engine asked for a release, and it is done.
+    Released,
+}
+
+/// Keeps the control connection of `lease` until the engine releases the holder. Dropping the future ends it as well.
+///
+/// Errors are final: `Busy` or `LeaseLost` if another holder has the workspace, `NotFound` if it is gone, `Denied` and
+/// `Unsupported` if the engine will not talk to us.
+pub async fn run(
+    client: WorkspaceClient,
+    mut lease: Lease,
+    who: HolderDescription,
+    handler: Arc<dyn ControlHandler>,
+) -> Result<End> {
+    let released = Arc::new(AtomicBool::new(false));
+    let mut pause = RETRY_PAUSE_MIN;
+    loop {
+        let error = match connect(&client, &lease).await {
+            Ok(socket) => {
+                pause = RETRY_PAUSE_MIN;
+                let connection = Connection { socket, handler: handler.clone(), released: released.clone() };
+                connection.run().await
+            }
+            Err(error) => error,
+        };
+        if released.load(Ordering::Acquire) {
+            return Ok(End::Released);
+        }
+        tracing::info!(workspace = %lease.workspace, "control connection: {}", error.chain());
+        let again = match error.kind() {
+            Kind::Denied | Kind::Unsupported => Err(error),
+            Kind::LeaseLost => reattach(&client, &mut lease, &who, &*handler).await,
+            Kind::Unavailable => client.client().ensure_engine(Instant::now() + REQUEST_DEADLINE).await,
+            _ => Ok(()),
+        };
+        match again {
+            Err(error) if is_final(error.kind()) => return Err(error),
+            Err(error) => tracing::warn!("trying again: {}", error.chain()),
+            Ok(()) => {}
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(RETRY_PAUSE_MAX);
+    }
+}
+
+/// Kinds that no further attempt can change.
+fn is_final(kind: Kind) -> bool {
+    matches!(kind, Kind::Busy | Kind::LeaseLost | Kind::NotFound | Kind::Denied | Kind::Unsupported | Kind::Invalid)
+}
+
+async fn reattach(
+    client: &WorkspaceClient,
+    lease: &mut Lease,
+    who: &HolderDescription,
+    handler: &dyn ControlHandler,
+) -> Result<()> {
+    let attached = client.attach(lease.holder, who).await?;
+    *lease = attached.lease;
+    handler.on_reattached(attached).await
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+type Socket = WebSocketStream<Box<dyn Stream>>;
+
+/// Opens the connection of a lease.
+async fn connect(client: &WorkspaceClient, lease: &Lease) -> Result<Socket> {
+    let endpoint = client.client().endpoint();
+    let path = client.leased("/control", lease);
+    let away = |error| Error::new(Kind::Unavailable, format!("no engine answers at {endpoint}")).because(error);
+    let opened = timeout(CONNECT_DEADLINE, async {
+        let (stream, authority): (Box<dyn Stream>, String) = match &endpoint {
+            Endpoint::Unix(socket) => (Box::new(UnixStream::connect(socket).await.map_err(away)?), "esker".into()),
+            Endpoint::Http { url, .. } => {
+                let (host, port) = host_and_port(url)?;
+                let stream = TcpStream::connect((host.as_str(), port)).await.map_err(away)?;
+                (Box::new(stream), format!("{host}:{port}"))
+            }
+        };
+        let request = request(client, &endpoint, &format!("ws://{authority}{path}"))?;
+        let mut config = WebSocketConfig::default();
+        config.max_message_size = Some(CONTROL_MESSAGE_MAX);
+        config.max_frame_size = Some(CONTROL_MESSAGE_MAX);
+        client_async_with_config(request, stream, Some(config)).await.map_err(|error| refused(client, error))
+    });
+    let (socket, response) = opened.await.map_err(|_| too_slow(&endpoint))??;
+    check_version(client, &response)?;
+    Ok(socket)
+}
+
+fn too_slow(endpoint: &Endpoint) -> Error {
+    Error::new(Kind::Unavailable, format!("the engine at {endpoint} does not open a control connection in time"))
+}
+
+fn host_and_port(url: &str) -> Result<(String, u16)> {
+    let invalid = || Error::new(Kind::Invalid, format!("{url:?} is not the URL of an engine"));
+    let parsed = Url::parse(url).map_err(|error| invalid().because(error))?;
+    if parsed.scheme() != "http" {
+        return Err(Error::new(Kind::Unsupported, format!("a mount reaches an engine over http only, not {url}")));
+    }
+    let host = parsed.host_str().ok_or_else(invalid)?;
+    let port = parsed.port_or_known_default().ok_or_else(invalid)?;
+    Ok((host.to_owned(), port))
+}
+
+fn request(client: &WorkspaceClient, endpoint: &Endpoint, url: &str) -> Result<Request> {
+    let invalid = || Error::new(Kind::Invalid, format!("{endpoint} or its token cannot be put into a request"));
+    let mut request = url.into_client_request().map_err(|error| invalid().because(error))?;
+    request.headers_mut().insert(VERSION_HEADER, HeaderValue::from_static(client.client().version()));
+    if let Endpoint::Http { token, .. } = endpoint {
+        let bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| invalid().because(error))?;
+        request.headers_mut().insert("authorization", bearer);
+    }
+    Ok(request)
+}
+
+fn check_version<B>(client: &WorkspaceClient, response: &tungstenite::http::Response<B>) -> Result<()> {
+    let theirs = response.headers().get(VERSION_HEADER).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    match theirs {
+        Some(theirs) if theirs == client.client().version() => Ok(()),
+        Some(theirs) => Err(Error::new(Kind::Unsupported, versions_differ(client.client().version(), &theirs))),
+        None => Err(Error::new(Kind::Unsupported, "what answers there is not an Esker engine")),
+    }
+}
+
+/// Why the engine did not open the connection. The body may not have been read, so the kind is in a header too.
+fn refused(client: &WorkspaceClient, error: tungstenite::Error) -> Error {
+    let tungstenite::Error::Http(response) = error else {
+        return Error::new(Kind::Unavailable, "the control connection broke while it was opened").because(error);
+    };
+    if let Err(error) = check_version(client, &response) {
+        return error;
+    }
+    if let Some(body) = response.body().as_deref().and_then(|body| serde_json::from_slice::<ErrorBody>(body).ok()) {
+        return body.error.into();
+    }
+    let named = response.headers().get(ERROR_HEADER).and_then(|value| value.to_str().ok()).and_then(Kind::from_wire);
+    let kind = named.unwrap_or_else(|| kind_of_status(response.status().as_u16()));
+    Error::new(kind, format!("the engine refused the control connection ({})", kind.as_str()))
+}
+
+struct Connection {
+    socket: Socket,
+    handler: Arc<dyn ControlHandler>,
+    released: Arc<AtomicBool>,
+}
+
+impl Connection {
+    /// Answers requests until the connection ends; returns why it did.
+    async fn run(mut self) -> Error {
+        let (answers, mut ready) = mpsc::channel::<ControlAnswer>(CONTROL_PENDING_MAX);
+        let mut ping = interval(CONTROL_PING);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        loop {
+            let step = tokio::select! {
+                message = self.socket.next() => {
+                    heard = Instant::now();
+                    self.hear(message, &answers)
+                }
+                answer = ready.recv() => self.answer(answer.expect("because a sender is kept here")).await,
+                _ = ping.tick() => self.ping(heard).await,
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    fn hear(
+        &self,
+        message: Option<Result<Message, tungstenite::Error>>,
+        answers: &mpsc::Sender<ControlAnswer>,
+    ) -> Result<()> {
+        match message {
+            Some(Ok(Message::Text(text))) => {
+                let request: ControlRequest = serde_json::from_str(text.as_str()).map_err(|error| {
+                    Error::new(Kind::Internal, "the engine asked for something unknown").because(error)
+                })?;
+                let (handler, released, answers) = (self.handler.clone(), self.released.clone(), answers.clone());
+                tokio::spawn(async move {
+                    let answer = handle(&*handler, &released, request).await;
+                    // The connection may be gone by now; the engine has given up on the answer then.
+                    let _ = answers.send(answer).await;
+                });
+                Ok(())
+            }
+            Some(Ok(Message::Close(_))) | None => {
+                Err(Error::new(Kind::Unavailable, "the engine closed the connection"))
+            }
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(Error::new(Kind::Unavailable, "the connection broke").because(error)),
+        }
+    }
+
+    async fn answer(&mut self, answer: ControlAnswer) -> Result<()> {
+        let text = serde_json::to_string(&answer)
+            .map_err(|error| Error::new(Kind::Internal, "an answer cannot be written as JSON").because(error))?;
+        self.send(Message::Text(text.into())).await?;
+        if self.released.load(Ordering::Acquire) {
+            // Ends the WebSocket properly, so that the answer is not lost with it; then there is nothing left to do.
+            let _ = timeout(CONTROL_PING, self.socket.close(None)).await;
+            return Err(Error::new(Kind::Unavailable, "the holder was released"));
+        }
+        Ok(())
+    }
+
+    async fn ping(&mut self, heard: Instant) -> Result<()> {
+        if heard.elapsed() > CONTROL_SILENCE_MAX {
+            return Err(Error::new(Kind::Unavailable, "the engine is silent"));
+        }
+        self.send(Message::Ping(bytes::Bytes::new())).await
+    }
+
+    async fn send(&mut self, message: Message) -> Result<()> {
+        match timeout(CONTROL_SILENCE_MAX, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Error::new(Kind::Unavailable, "the connection broke").because(error)),
+            Err(_) => Err(Error::new(Kind::Unavailable, "the engine takes nothing in")),
+        }
+    }
+}
+
+async fn handle(handler: &dyn ControlHandler, released: &AtomicBool, request: ControlRequest) -> ControlAnswer {
+    let method = request.call.method();
+    let result = match request.call {
+        ControlCall::Barrier { note, freeze } => handler.barrier(note.into(), freeze).await.map(serde_json::to_value),
+        ControlCall::Status => handler.status().await.map(serde_json::to_value),
+        ControlCall::SwapBase { snapshot } => handler.swap_base(snapshot).await.map(serde_json::to_value),
+        ControlCall::Release => {
+            let done = handler.release().await;
+            released.store(done.is_ok(), Ordering::Release);
+            done.map(serde_json::to_value)
+        }
+    };
+    let outcome = match result {
+        Ok(Ok(value)) => Outcome::Ok(value),
+        Ok(Err(error)) => {
+            tracing::error!(method, "an answer cannot be written as JSON: {error}");
+            Outcome::Error((&Error::new(Kind::Internal, "the mount's answer cannot be written as JSON")).into())
+        }
+        Err(error) => {
+            tracing::warn!(method, "{}", error.chain());
+            Outcome::Error((&error).into())
+        }
+    };
+    ControlAnswer { id: request.id, outcome }
+}

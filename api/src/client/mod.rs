@@ -1,0 +1,25 @@
+//! The client of an engine: over its Unix socket, or over HTTP with a token.
+//!
+//! | file | what |
+//! |---|---|
+//! | `transport` | one request: connect, start an engine, retry, versions, errors |
+//! | `calls` | a typed method for each thing that people and scripts ask |
+//! | `lines` | streams of progress |
+//! | `holder` | one workspace in the hands of a mount: `Base` and `Publisher` over HTTP |
+//! | `control` | the connection on which the engine asks the mount |
+//!
+//! Keeps true: what a mount gets from here was checked by plain digest (content) or decoded strictly (trees, blobs); a
+//! step is sent again only if it may be.
+
+mod calls;
+pub mod control;
+mod holder;
+mod lines;
+mod transport;
+
+#[cfg(test)]
+mod tests;
+
+pub use control::{ControlHandler, End};
+pub use holder::WorkspaceClient;
+pub use transport::{Client, Endpoint, EngineStarter};

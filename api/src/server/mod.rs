@@ -1,0 +1,134 @@
+//! The engine's HTTP server: a router over `vfs_core::repo::Repo`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `listen` | sockets, graceful end |
+//! | `auth` | who may ask |
+//! | `envelope` | what all requests have in common: version, request id, log line |
+//! | `activity` | who is using the engine |
+//! | `engine` `workspaces` `snapshots` `content` `transfer` `maintenance` | what people and scripts ask |
+//! | `mount` `control` | what mounts ask, and are asked |
+//!
+//! Keeps true: a handler translates a request into calls of the repo (or of a live holder) and their answer into a
+//! response; what an operation means is decided below. Every error has one shape, and its cause stays in the log.
+
+mod activity;
+mod auth;
+mod content;
+mod control;
+mod engine;
+mod envelope;
+mod error;
+mod jobs;
+mod listen;
+mod maintenance;
+mod mount;
+mod query;
+mod snapshots;
+mod state;
+mod workspaces;
+
+#[cfg(test)]
+mod tests;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use auth::{Peer, Token};
+pub use control::{Holder, Holders};
+pub use listen::{Bound, Listeners, serve};
+pub use state::{EngineInfo, ServerState};
+
+use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, JSON_BODY_MAX};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Esker",
+        description = "The engine's API. Over the Unix socket the caller's user is the authority, over TCP a bearer token.\n\n\
+            Names and paths are bytes: percent-encoded in queries; in JSON as text, with their bytes in hexadecimal \
+            beside it (`name_hex`, `path_hex`, `target_hex`) where they are not UTF-8.\n\n\
+            Frames (`application/vnd.esker.frames`) are a count and that many length-prefixed byte strings, all \
+            numbers 32 bits, big-endian.",
+    ),
+    tags(
+        (name = "engine", description = "The process itself"),
+        (name = "workspaces", description = "Named, writable trees"),
+        (name = "snapshots", description = "Immutable states and the files in them"),
+        (name = "maintenance", description = "Check and gc"),
+        (name = "mount", description = "For holders: leases, objects in bulk, publishes, control"),
+    ),
+)]
+struct Description;
+
+/// The API of this engine, without listeners. A caller in this process puts [`Peer::InProcess`] into its requests'
+/// extensions; a request without any origin is refused.
+pub fn router(state: ServerState) -> Router {
+    let (router, _) = api().split_for_parts();
+    router
+        .fallback(envelope::not_found)
+        .method_not_allowed_fallback(envelope::method_not_allowed)
+        .layer(from_fn_with_state(state.clone(), activity::count))
+        .layer(axum::middleware::from_fn(envelope::same_version))
+        .layer(from_fn_with_state(state.clone(), auth::authorise))
+        .layer(axum::middleware::from_fn(envelope::wrap))
+        .with_state(state)
+}
+
+/// The description of the API, made from the code. `docs/openapi.json` is its committed copy.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let (_, openapi) = api().split_for_parts();
+    openapi
+}
+
+fn api() -> OpenApiRouter<ServerState> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .merge(plain().layer(DefaultBodyLimit::max(JSON_BODY_MAX)))
+        .merge(batches().layer(DefaultBodyLimit::max(CHUNKS_BODY_MAX)))
+        .merge(changes().layer(DefaultBodyLimit::max(CHANGES_BODY_MAX)))
+}
+
+/// Small JSON requests.
+fn plain() -> OpenApiRouter<ServerState> {
+    OpenApiRouter::default()
+        .routes(routes!(engine::status))
+        .routes(routes!(engine::shutdown))
+        .routes(routes!(engine::openapi))
+        .routes(routes!(workspaces::list, workspaces::create))
+        .routes(routes!(workspaces::get, workspaces::delete))
+        .routes(routes!(workspaces::log))
+        .routes(routes!(workspaces::checkpoint))
+        .routes(routes!(workspaces::fork))
+        .routes(routes!(workspaces::restore))
+        .routes(routes!(snapshots::resolve))
+        .routes(routes!(snapshots::get))
+        .routes(routes!(snapshots::object))
+        .routes(routes!(snapshots::list))
+        .routes(routes!(snapshots::content))
+        .routes(routes!(snapshots::diff))
+        .routes(routes!(maintenance::check))
+        .routes(routes!(maintenance::gc))
+        .routes(routes!(mount::attach))
+        .routes(routes!(mount::detach))
+        .routes(routes!(mount::inos))
+        .routes(routes!(mount::trees))
+        .routes(routes!(mount::blobs))
+        .routes(routes!(mount::chunks))
+        .routes(routes!(mount::begin))
+        .routes(routes!(mount::commit))
+        .routes(routes!(control::connect))
+}
+
+/// Content on its way in.
+fn batches() -> OpenApiRouter<ServerState> {
+    OpenApiRouter::default().routes(routes!(mount::put_chunks))
+}
+
+/// Change sets on their way in.
+fn changes() -> OpenApiRouter<ServerState> {
+    OpenApiRouter::default().routes(routes!(mount::put_changes))
+}

@@ -1,0 +1,237 @@
+//! Workspaces: make, list, fork, restore, checkpoint, delete.
+//!
+//! A command that names a workspace means its holder's live state. So whatever needs it asks the live holder for a
+//! barrier, and if a holder has the lease but cannot be asked, the answer is `Unavailable`, never an old state.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use vfs_core::base::PublishNote;
+use vfs_core::id::SnapshotId;
+use vfs_core::limits::LEASE_TTL;
+use vfs_core::repo::{LeaseInfo, WorkspaceInfo};
+use vfs_core::{Error, Kind, Result};
+
+use super::ServerState;
+use super::control::Holder;
+use super::error::{ApiResult, JsonBody, Query};
+use super::snapshots::{HEAD, parse_spec};
+use crate::limits::{LOG_DEFAULT, LOG_MAX};
+use crate::wire::ErrorBody;
+use crate::wire::workspace::{
+    Checkpoint, Checkpointed, CreateWorkspace, ForkWorkspace, Log, LogQuery, LogRow, RestoreWorkspace, Restored,
+    Workspace, Workspaces,
+};
+
+/// All workspaces, by name.
+#[utoipa::path(get, path = "/v1/workspaces", tag = "workspaces", responses((status = OK, body = Workspaces)))]
+pub(super) async fn list(State(state): State<ServerState>) -> ApiResult<Json<Workspaces>> {
+    let workspaces = state.repo().workspaces().await?;
+    Ok(Json(Workspaces { workspaces: workspaces.into_iter().map(Workspace::from).collect() }))
+}
+
+/// Makes a workspace: empty, or on the published state of another one.
+#[utoipa::path(
+    post, path = "/v1/workspaces", tag = "workspaces", request_body = CreateWorkspace,
+    responses(
+        (status = CREATED, body = Workspace),
+        (status = CONFLICT, description = "The name is taken", body = ErrorBody),
+        (status = NOT_FOUND, description = "There is no such state to start from", body = ErrorBody),
+    ),
+)]
+pub(super) async fn create(
+    State(state): State<ServerState>,
+    JsonBody(request): JsonBody<CreateWorkspace>,
+) -> ApiResult<(StatusCode, Json<Workspace>)> {
+    let repo = state.repo();
+    let at = match &request.from {
+        None => None,
+        Some(spec) => {
+            let (workspace, snapshot) = parse_spec(spec);
+            let workspace = repo.workspace(workspace).await?;
+            Some(repo.resolve_snapshot(workspace.id, snapshot.unwrap_or(HEAD)).await?)
+        }
+    };
+    let source = request.source.as_deref().or(request.from.as_deref());
+    let made = repo.create_workspace(&request.name, source, at).await?;
+    Ok((StatusCode::CREATED, Json(made.into())))
+}
+
+/// One workspace.
+#[utoipa::path(
+    get, path = "/v1/workspaces/{workspace}", tag = "workspaces",
+    params(("workspace" = String, Path, description = "Name or id")),
+    responses((status = OK, body = Workspace), (status = NOT_FOUND, body = ErrorBody)),
+)]
+pub(super) async fn get(State(state): State<ServerState>, Path(name): Path<String>) -> ApiResult<Json<Workspace>> {
+    Ok(Json(state.repo().workspace(&name).await?.into()))
+}
+
+/// Removes a workspace and its history.
+#[utoipa::path(
+    delete, path = "/v1/workspaces/{workspace}", tag = "workspaces",
+    params(("workspace" = String, Path, description = "Name or id")),
+    responses(
+        (status = NO_CONTENT, description = "It is gone"),
+        (status = NOT_FOUND, body = ErrorBody),
+        (status = LOCKED, description = "Somebody holds it", body = ErrorBody),
+    ),
+)]
+pub(super) async fn delete(State(state): State<ServerState>, Path(name): Path<String>) -> ApiResult<StatusCode> {
+    let workspace = state.repo().workspace(&name).await?;
+    state.repo().delete_workspace(workspace.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The newest rows of a workspace's history.
+#[utoipa::path(
+    get, path = "/v1/workspaces/{workspace}/log", tag = "workspaces",
+    params(("workspace" = String, Path, description = "Name or id"), LogQuery),
+    responses((status = OK, body = Log), (status = NOT_FOUND, body = ErrorBody)),
+)]
+pub(super) async fn log(
+    State(state): State<ServerState>,
+    Path(name): Path<String>,
+    Query(query): Query<LogQuery>,
+) -> ApiResult<Json<Log>> {
+    let limit = query.limit.unwrap_or(LOG_DEFAULT);
+    if !(1..=LOG_MAX).contains(&limit) {
+        return Err(Error::new(Kind::Invalid, format!("a log's limit must be from 1 to {LOG_MAX}")).into());
+    }
+    let workspace = state.repo().workspace(&name).await?;
+    let rows = state.repo().history(workspace.id, query.all, limit).await?;
+    Ok(Json(Log { rows: rows.into_iter().map(LogRow::from).collect() }))
+}
+
+/// Publishes everything written so far. Without a holder, that is the head.
+#[utoipa::path(
+    post, path = "/v1/workspaces/{workspace}/checkpoint", tag = "workspaces", request_body = Checkpoint,
+    params(("workspace" = String, Path, description = "Name or id")),
+    responses(
+        (status = OK, body = Checkpointed),
+        (status = NOT_FOUND, body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The holder cannot be asked now", body = ErrorBody),
+    ),
+)]
+pub(super) async fn checkpoint(
+    State(state): State<ServerState>,
+    Path(name): Path<String>,
+    JsonBody(request): JsonBody<Checkpoint>,
+) -> ApiResult<Json<Checkpointed>> {
+    let workspace = state.repo().workspace(&name).await?;
+    let (snapshot, attached) = live_state(&state, &workspace, request.note.into()).await?;
+    Ok(Json(Checkpointed { snapshot, attached }))
+}
+
+/// Makes a workspace on another one's state; copies nothing.
+#[utoipa::path(
+    post, path = "/v1/workspaces/{workspace}/fork", tag = "workspaces", request_body = ForkWorkspace,
+    params(("workspace" = String, Path, description = "Name or id of the origin")),
+    responses(
+        (status = CREATED, body = Workspace),
+        (status = NOT_FOUND, body = ErrorBody),
+        (status = CONFLICT, description = "The name is taken", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The holder cannot be asked now", body = ErrorBody),
+    ),
+)]
+pub(super) async fn fork(
+    State(state): State<ServerState>,
+    Path(name): Path<String>,
+    JsonBody(request): JsonBody<ForkWorkspace>,
+) -> ApiResult<(StatusCode, Json<Workspace>)> {
+    let repo = state.repo();
+    let origin = repo.workspace(&name).await?;
+    let at = match &request.snapshot {
+        Some(snapshot) => repo.resolve_snapshot(origin.id, snapshot).await?,
+        None => {
+            let note = PublishNote { message: format!("fork to {}", request.name), ..PublishNote::default() };
+            live_state(&state, &origin, note).await?.0
+        }
+    };
+    let source = format!("{}@{}", origin.name, &at.to_hex()[..12]);
+    let made = repo.create_workspace(&request.name, Some(&source), Some(at)).await?;
+    Ok((StatusCode::CREATED, Json(made.into())))
+}
+
+/// Brings an older state back; the state before stays in the history.
+#[utoipa::path(
+    post, path = "/v1/workspaces/{workspace}/restore", tag = "workspaces", request_body = RestoreWorkspace,
+    params(("workspace" = String, Path, description = "Name or id")),
+    responses(
+        (status = OK, body = Restored),
+        (status = NOT_FOUND, body = ErrorBody),
+        (status = CONFLICT, description = "It was written meanwhile: restore again", body = ErrorBody),
+        (status = SERVICE_UNAVAILABLE, description = "The holder cannot be asked now", body = ErrorBody),
+    ),
+)]
+pub(super) async fn restore(
+    State(state): State<ServerState>,
+    Path(name): Path<String>,
+    JsonBody(request): JsonBody<RestoreWorkspace>,
+) -> ApiResult<Json<Restored>> {
+    let repo = state.repo();
+    let workspace = repo.workspace(&name).await?;
+    let to = repo.resolve_snapshot(workspace.id, &request.snapshot).await?;
+    let note = PublishNote { author: request.author, message: request.message, ..PublishNote::default() };
+    match reachable_holder(&state, &workspace)? {
+        Some(holder) => Ok(Json(restore_attached(&state, &holder, to, note).await?)),
+        None => {
+            let done = repo.restore(workspace.id, None, to, note).await?;
+            Ok(Json(Restored { safety: done.safety, snapshot: done.snapshot, mounted: false }))
+        }
+    }
+}
+
+/// The holder publishes what it has, the ref moves under its lease, the holder shows the new state.
+async fn restore_attached(state: &ServerState, holder: &Holder, to: SnapshotId, note: PublishNote) -> Result<Restored> {
+    let message = format!("before restoring {}", &to.to_hex()[..12]);
+    let note_before = PublishNote { author: note.author.clone(), message, ..PublishNote::default() };
+    let before = holder.barrier_and_freeze(note_before).await?;
+    let lease = *holder.lease();
+    let done = state.repo().restore(lease.workspace, Some(&lease), to, note).await?;
+    holder.swap_base(done.snapshot).await.map_err(|error| {
+        let context = format!(
+            "the workspace now stands on {}, but its mount does not show it: {}. The state before is {}; mount it again",
+            done.snapshot,
+            error.context(),
+            before
+        );
+        Error::new(error.kind(), context).because(error)
+    })?;
+    Ok(Restored { safety: Some(done.safety.unwrap_or(before)), snapshot: done.snapshot, mounted: true })
+}
+
+/// What the holder shows now, published; or the head where nobody holds the workspace. Whether somebody does.
+pub(super) async fn live_state(
+    state: &ServerState,
+    workspace: &WorkspaceInfo,
+    note: PublishNote,
+) -> Result<(SnapshotId, bool)> {
+    match reachable_holder(state, workspace)? {
+        Some(holder) => Ok((holder.barrier(note).await?, true)),
+        None => Ok((workspace.head, false)),
+    }
+}
+
+/// The live holder, if anybody holds the workspace; `Unavailable` if somebody does who cannot be asked now.
+pub(super) fn reachable_holder(state: &ServerState, workspace: &WorkspaceInfo) -> Result<Option<Holder>> {
+    if let Some(holder) = state.holders().get(workspace.id) {
+        return Ok(Some(holder));
+    }
+    match &workspace.holder {
+        Some(lease) if is_fresh(state, lease) => Err(Error::new(
+            Kind::Unavailable,
+            format!(
+                "{} is held by process {} on {} (at {}), which is not connected now; try again, or name a snapshot",
+                workspace.name, lease.pid, lease.host, lease.mountpoint
+            ),
+        )),
+        _ => Ok(None),
+    }
+}
+
+/// A holder that was heard of less than a lease's life ago may come back with unpublished work.
+fn is_fresh(state: &ServerState, lease: &LeaseInfo) -> bool {
+    let silent_ns = state.clock().now().as_nanos() - lease.last_seen.as_nanos();
+    lease.connected || silent_ns < LEASE_TTL.as_nanos() as i128
+}

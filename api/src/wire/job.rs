@@ -1,0 +1,144 @@
+//! Long work: a stream of JSON lines, progress first, the result or an error last.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::error::ErrorDetail;
+
+/// The content type of JSON lines.
+pub const CONTENT_TYPE: &str = "application/x-ndjson";
+
+/// One line. A stream that ends without a `result` or an `error` was cut off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobLine<T> {
+    /// How far the work has come; some lines may be left out.
+    Progress(Progress),
+    /// The work is done.
+    Result(T),
+    /// The work has failed.
+    Error(ErrorDetail),
+}
+
+/// How far a piece of work has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Progress {
+    /// What is being counted: "files", "packs", "objects", ….
+    pub what: String,
+    /// Done so far.
+    pub done: u64,
+    /// All there are, where that is known.
+    pub total: Option<u64>,
+}
+
+impl From<vfs_core::progress::Progress> for Progress {
+    fn from(progress: vfs_core::progress::Progress) -> Self {
+        Progress { what: progress.what.to_owned(), done: progress.done, total: progress.total }
+    }
+}
+
+/// Asks for garbage collection.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GcRequest {
+    /// Packs younger than this stay, in seconds; a day unless said.
+    #[serde(default)]
+    pub grace_s: Option<u64>,
+    /// Really delete; otherwise only condemn and report.
+    #[serde(default)]
+    pub delete: bool,
+}
+
+/// What gc found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GcReport {
+    /// Snapshots that everything was marked from.
+    pub roots: u64,
+    /// Objects reached.
+    pub reachable_objects: u64,
+    /// Objects in the index that nothing reaches.
+    pub unreachable_objects: u64,
+    /// Packs in the index.
+    pub packs: u64,
+    /// Packs that this run condemned.
+    pub condemned_packs: u64,
+    /// Condemned packs that are still in their grace period.
+    pub waiting_packs: u64,
+    /// Packs in the bucket that the index does not know.
+    pub orphan_packs: u64,
+    /// Packs deleted (or, without `delete`, that would be).
+    pub deletable_packs: u64,
+    /// Their bytes.
+    pub deletable_bytes: u64,
+    /// Whether they were deleted.
+    pub deleted: bool,
+}
+
+impl From<vfs_core::repo::GcReport> for GcReport {
+    fn from(report: vfs_core::repo::GcReport) -> Self {
+        GcReport {
+            roots: report.roots,
+            reachable_objects: report.reachable_objects,
+            unreachable_objects: report.unreachable_objects,
+            packs: report.packs,
+            condemned_packs: report.condemned_packs,
+            waiting_packs: report.waiting_packs,
+            orphan_packs: report.orphan_packs,
+            deletable_packs: report.deletable_packs,
+            deletable_bytes: report.deletable_bytes,
+            deleted: report.deleted,
+        }
+    }
+}
+
+/// Asks for a check.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckRequest {
+    /// Read every pack and every object, not only the index.
+    #[serde(default)]
+    pub full: bool,
+}
+
+/// What check found. Damage is a finding, not an error.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckReport {
+    /// Workspaces looked at.
+    pub workspaces: u64,
+    /// Snapshots looked at.
+    pub snapshots: u64,
+    /// Packs looked at.
+    pub packs: u64,
+    /// Objects reached from the snapshots.
+    pub reachable_objects: u64,
+    /// Objects whose bytes were read and verified.
+    pub verified_objects: u64,
+    /// Bytes read from the bucket.
+    pub read_bytes: u64,
+    /// Every damage found, each once.
+    pub damages: Vec<Damage>,
+}
+
+/// One damage, in words for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Damage {
+    /// What is wrong.
+    pub what: String,
+    /// What it hits: `workspace@snapshot:path`, at most a few of them.
+    pub hits: Vec<String>,
+}
+
+impl From<vfs_core::repo::CheckReport> for CheckReport {
+    fn from(report: vfs_core::repo::CheckReport) -> Self {
+        let damages = report.damages.into_iter().map(|damage| Damage { what: damage.what, hits: damage.hits });
+        CheckReport {
+            workspaces: report.workspaces,
+            snapshots: report.snapshots,
+            packs: report.packs,
+            reachable_objects: report.reachable_objects,
+            verified_objects: report.verified_objects,
+            read_bytes: report.read_bytes,
+            damages: damages.collect(),
+        }
+    }
+}

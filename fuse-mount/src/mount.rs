@@ -1,0 +1,307 @@
+//! A running mount, from mount(2) to the last reply.
+//!
+//! * The session's threads only translate. They never wait for another thread of this process, so nothing that makes the
+//!   kernel call back (an invalidation, an fsync of what is mapped, an unmount) may run on them.
+//! * Invalidations go through a queue to a thread of their own, which holds no lock of the workspace.
+//! * Only this mount is ever unmounted: what lies at the path is compared by device number first.
+//! * When the session has ended, for whatever reason, no descriptor of it is left, so the kernel answers ENOTCONN
+//!   instead of waiting.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
+use std::thread;
+
+use fuser::{Config, INodeNo, Notifier, Session, SessionACL};
+use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
+use vfs_core::workspace::{Invalidation, Workspace};
+use vfs_core::{Error, Kind, Result};
+
+use crate::counters::Requests;
+use crate::filesystem::{Core, Translator};
+use crate::limits::{INVALIDATIONS_QUEUED, THREADS_MAX};
+use crate::{device, mountinfo, processes};
+
+/// How a workspace is shown.
+#[derive(Debug, Clone)]
+pub struct MountOptions {
+    /// The kernel refuses every change (EROFS).
+    pub read_only: bool,
+    /// Users other than the one who mounts may use it, as far as permissions go.
+    pub allow_other: bool,
+    /// Session threads.
+    pub threads: usize,
+    /// What `mount` and `df` show as the source.
+    pub fs_name: String,
+    /// Show everything as this user and group.
+    pub owner: Option<(u32, u32)>,
+}
+
+impl Default for MountOptions {
+    fn default() -> Self {
+        MountOptions { read_only: false, allow_other: false, threads: 2, fs_name: "esker".into(), owner: None }
+    }
+}
+
+/// A workspace shown at a path. Dropping it unmounts lazily.
+pub struct Mount {
+    shared: Arc<Shared>,
+    core: Arc<Core>,
+    queue: SyncSender<Job>,
+}
+
+struct Shared {
+    mountpoint: PathBuf,
+    device: u64,
+    /// Taken away at the end: it keeps the descriptor open.
+    voice: Mutex<Option<Voice>>,
+    /// `None` while the session runs; then how it ended.
+    end: Mutex<Option<std::result::Result<(), String>>>,
+    ended: Condvar,
+}
+
+enum Job {
+    Invalidate(Vec<Invalidation>),
+    Settled(SyncSender<()>),
+}
+
+impl Mount {
+    /// Mounts `workspace` at `mountpoint` and begins to answer. `runtime` runs what has to wait for the base.
+    pub fn start(
+        workspace: Arc<Workspace>,
+        mountpoint: &Path,
+        options: &MountOptions,
+        runtime: Handle,
+    ) -> Result<Mount> {
+        mountinfo::check_mountpoint(mountpoint)?;
+        let mountpoint = mountinfo::absolute(mountpoint)?;
+        let core = Core::new(workspace, options.owner, runtime);
+        let kernel = device::mount(&mountpoint, options)?;
+        // Until the session runs, an early return must not leave a dead mount behind.
+        let guard = Unmounter(&mountpoint);
+        let raw = kernel.try_clone().map_err(|error| Error::io("no second descriptor of the mount", error))?;
+        let mut config = Config::default();
+        // The kernel itself turns other users away unless `allow_other` is set.
+        config.acl = SessionACL::All;
+        config.n_threads = Some(options.threads.clamp(1, THREADS_MAX));
+        let session = Session::from_fd(Translator::new(Arc::clone(&core)), kernel, SessionACL::All, config)
+            .map_err(|error| Error::io("the kernel and this program did not agree on a FUSE session", error))?;
+        let device = device::device_of(&mountpoint)
+            .map_err(|error| Error::io(format!("{} is not there after mounting", mountpoint.display()), error))?;
+        let shared = Arc::new(Shared {
+            mountpoint: mountpoint.clone(),
+            device,
+            voice: Mutex::new(Some(Voice { notifier: session.notifier(), raw: Arc::new(raw) })),
+            end: Mutex::new(None),
+            ended: Condvar::new(),
+        });
+        let (queue, jobs) = sync_channel(INVALIDATIONS_QUEUED);
+        let weak = Arc::downgrade(&shared);
+        spawn("esker-notify", move || deliver(&jobs, &weak))?;
+        let of_session = Arc::clone(&shared);
+        spawn("esker-session", move || of_session.run(session))?;
+        std::mem::forget(guard);
+        Ok(Mount { shared, core, queue })
+    }
+
+    /// Queues what the kernel must forget; a thread of its own, which holds no lock, delivers it.
+    pub fn invalidate(&self, list: Vec<Invalidation>) {
+        // A mount that has ended has nothing left to forget.
+        let _ = self.queue.send(Job::Invalidate(list));
+    }
+
+    /// Waits until everything queued by [`Mount::invalidate`] so far is delivered. Never call it from a session's thread.
+    pub fn settle(&self) {
+        let (done, settled) = sync_channel(1);
+        if self.queue.send(Job::Settled(done)).is_ok() {
+            // An error means that the thread is gone, and the mount with it.
+            let _ = settled.recv();
+        }
+    }
+
+    /// First half of a barrier: fsyncs every file of this mount that some process has mapped shared and writable.
+    /// Never call it from a session's thread. Mappings of processes that this one may not look at are not found: run
+    /// as root where other users write.
+    pub fn flush_mapped(&self) -> Result<()> {
+        processes::flush_mapped(self.shared.device)
+    }
+
+    /// Unmounts. `Busy` names who still uses the mount; `lazy` detaches it at once and ends when the last user has left.
+    pub fn unmount(&self, lazy: bool) -> Result<()> {
+        self.shared.unmount(lazy)
+    }
+
+    /// Waits until the mount has ended, whoever ended it.
+    pub fn wait(&self) -> Result<()> {
+        let mut end = self.shared.end.lock();
+        while end.is_none() {
+            self.shared.ended.wait(&mut end);
+        }
+        match end.as_ref() {
+            Some(Err(why)) => Err(Error::new(Kind::Internal, format!("the FUSE session broke off: {why}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the mount has ended.
+    pub fn has_ended(&self) -> bool {
+        self.shared.end.lock().is_some()
+    }
+
+    /// [`Mount::wait`], then lets go of everything.
+    pub fn join(self) -> Result<()> {
+        self.wait()
+    }
+
+    /// The mount's `st_dev`.
+    pub fn device(&self) -> u64 {
+        self.shared.device
+    }
+
+    /// Where it is mounted, as an absolute path.
+    pub fn mountpoint(&self) -> &Path {
+        &self.shared.mountpoint
+    }
+
+    /// Requests so far, by operation.
+    pub fn counters(&self) -> Requests {
+        self.core.counters.read()
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if !self.has_ended()
+            && let Err(error) = self.unmount(true)
+        {
+            tracing::warn!("{} stays mounted: {}", self.mountpoint().display(), error.chain());
+        }
+    }
+}
+
+impl Shared {
+    /// Runs the session to its end, then makes sure that nothing of it is left.
+    fn run(&self, session: Session<Translator>) {
+        let result = session.run().map_err(|error| error.to_string());
+        self.voice.lock().take();
+        if let Err(why) = &result {
+            tracing::error!("the FUSE session of {} broke off: {why}", self.mountpoint.display());
+            if let Err(error) = self.unmount(true) {
+                tracing::error!("{} stays as a dead mount: {}", self.mountpoint.display(), error.chain());
+            }
+        }
+        *self.end.lock() = Some(result);
+        self.ended.notify_all();
+    }
+
+    fn unmount(&self, lazy: bool) -> Result<()> {
+        let shown = self.mountpoint.display();
+        match mountinfo::topmost(&self.mountpoint)? {
+            None => return Ok(()),
+            Some(top) if top.device != self.device => {
+                let context = format!("something else ({}) is mounted over {shown}; unmount that first", top.kind);
+                return Err(Error::new(Kind::Busy, context));
+            }
+            Some(_) => {}
+        }
+        match device::unmount(&self.mountpoint, lazy) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            Err(error) if error.kind() == Kind::Busy => Err(self.busy(error)),
+            result => result,
+        }
+    }
+
+    fn busy(&self, error: Error) -> Error {
+        let users: Vec<String> = processes::users(self.device).iter().map(ToString::to_string).collect();
+        let by = if users.is_empty() { "a process that cannot be seen from here".into() } else { users.join(", ") };
+        let context = format!(
+            "{} is in use by {by}; let it finish or leave the folder, or unmount lazily",
+            self.mountpoint.display()
+        );
+        Error::new(Kind::Busy, context).because(error)
+    }
+
+    /// Tells the kernel. Dirty pages of mappings go first, each file at once: left to the invalidation they would be
+    /// written one by one.
+    fn tell(&self, list: &[Invalidation]) {
+        if list.iter().any(|item| matches!(item, Invalidation::Inode(_)))
+            && let Err(error) = processes::flush_mapped(self.device)
+        {
+            tracing::warn!("before an invalidation: {}", error.chain());
+        }
+        let Some(voice) = self.voice.lock().clone() else { return };
+        voice.tell(list);
+    }
+}
+
+/// How the kernel is spoken to without being asked.
+#[derive(Clone)]
+struct Voice {
+    notifier: Notifier,
+    raw: Arc<OwnedFd>,
+}
+
+impl Voice {
+    fn tell(&self, list: &[Invalidation]) {
+        let mut all_names = false;
+        for item in list {
+            let told = match item {
+                Invalidation::AllNames => self.forget_all_names().inspect(|()| all_names = true),
+                Invalidation::Inode(ino) => self.notifier.inval_inode(INodeNo(ino.0), 0, 0),
+                Invalidation::Entry(..) if all_names => Ok(()),
+                Invalidation::Entry(parent, name) => {
+                    self.notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.as_bytes()))
+                }
+            };
+            if let Err(error) = told {
+                tracing::debug!(?item, %error, "the kernel did not take an invalidation");
+            }
+        }
+    }
+
+    /// `FUSE_NOTIFY_INC_EPOCH`, which fuser lacks: every name is looked up again before it is used. Linux 6.16 has it.
+    fn forget_all_names(&self) -> io::Result<()> {
+        const LENGTH_BYTES: u32 = 16;
+        const INC_EPOCH: i32 = 8;
+        // fuse_out_header: length, code, and request 0, which marks a notification.
+        let mut message = [0; LENGTH_BYTES as usize];
+        message[..4].copy_from_slice(&LENGTH_BYTES.to_ne_bytes());
+        message[4..8].copy_from_slice(&INC_EPOCH.to_ne_bytes());
+        rustix::io::write(&*self.raw, &message)?;
+        Ok(())
+    }
+}
+
+fn deliver(jobs: &Receiver<Job>, shared: &Weak<Shared>) {
+    while let Ok(job) = jobs.recv() {
+        match job {
+            Job::Invalidate(list) => match shared.upgrade() {
+                Some(shared) => shared.tell(&list),
+                None => return,
+            },
+            // Whoever asked may have gone.
+            Job::Settled(done) => drop(done.send(())),
+        }
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+    let started = thread::Builder::new().name(name.into()).spawn(body);
+    started.map(drop).map_err(|error| Error::io("a thread of the mount could not be started", error))
+}
+
+/// Unmounts lazily when dropped.
+struct Unmounter<'a>(&'a Path);
+
+impl Drop for Unmounter<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = device::unmount(self.0, true) {
+            tracing::warn!("{} stays mounted: {}", self.0.display(), error.chain());
+        }
+    }
+}

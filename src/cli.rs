@@ -1,0 +1,315 @@
+//! The command line: every command, option and its help. Parses, nothing else.
+//!
+//! Paths and addresses stay `OsString`, because names need not be UTF-8.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 other error; 2 wrong usage; 3 not found; 4 conflict, busy or lease lost; 5 denied;
+6 engine, bucket or FUSE unavailable; 7 damage found; 8 disk or quota full; 10 another version is needed.
+W names a workspace and means its live state; W@SNAPSHOT means that snapshot (its first digits are enough).";
+
+/// A filesystem for agents: workspaces that are mounted in milliseconds and keep every state.
+#[derive(Debug, Parser)]
+#[command(name = "esker", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The data folder [default: $XDG_DATA_HOME/esker or ~/.local/share/esker]
+    #[arg(long, global = true, value_name = "DIR", env = "ESKER_DATA", value_hint = ValueHint::DirPath)]
+    pub data: Option<PathBuf>,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Everything that `esker` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Import a folder as a workspace and mount it; Ctrl-C publishes and unmounts
+    Up(Up),
+    /// Run the engine in front, also on a TCP address
+    Serve(Serve),
+    /// Stop the engine; mounts go on and start another when they need one
+    Shutdown,
+    /// Import a folder into a workspace
+    Import(Import),
+    /// Write a workspace or snapshot into a folder
+    Export(Export),
+    /// Show a workspace at a folder
+    Mount(Mount),
+    /// Publish what a mount holds and unmount it
+    Unmount(Unmount),
+    /// Show the state of a mount
+    Status(Status),
+    /// Publish what was written so far; prints the snapshot
+    Checkpoint(Checkpoint),
+    /// List the snapshots of a workspace, newest first
+    Log(Log),
+    /// List a directory
+    Ls(Ls),
+    /// Print a file
+    Cat(Cat),
+    /// Show what differs between two workspaces or snapshots
+    Diff(Diff),
+    /// Make a snapshot the state of the workspace (the present one is kept in the log)
+    Restore(Restore),
+    /// Make a new workspace from another's state; copies nothing
+    Fork(Fork),
+    /// List, create or delete workspaces
+    #[command(subcommand)]
+    Workspace(Workspace),
+    /// Verify the stored data
+    Check(Check),
+    /// Drop what nothing reaches any more
+    Gc(Gc),
+    /// Say what this machine has, and what is missing for what
+    Doctor,
+    /// Print the completion script for a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Options of `up`.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// The folder to import; it is only read
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
+    /// Where to mount [default: mounts/<workspace> in the data folder]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub at: Option<PathBuf>,
+    /// Leave out what matches (like a line of .gitignore); may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Listen on this TCP address too; its clients need the token in the data folder
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Where bytes go, set when the data folder is made: file:///…, s3://bucket/prefix
+    #[arg(long, value_name = "URL")]
+    pub bucket: Option<String>,
+    /// Started by another command: standard output is the readiness pipe; leave when idle
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// Options of `import`.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The folder to import
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub path: PathBuf,
+    /// The workspace; made if it does not exist
+    #[arg(long, short, value_name = "W")]
+    pub workspace: String,
+    /// Leave out what matches (like a line of .gitignore); may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+}
+
+/// Options of `export`.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// What to export
+    #[arg(value_name = "W[@SNAPSHOT]")]
+    pub source: OsString,
+    /// The folder to make; must not exist or be empty
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub path: PathBuf,
+    #[command(flatten)]
+    pub state: State,
+}
+
+/// Options of `mount`.
+#[derive(Debug, Args)]
+pub(crate) struct Mount {
+    /// What to show; a snapshot is shown read-only
+    #[arg(value_name = "W[@SNAPSHOT]")]
+    pub source: OsString,
+    /// An empty folder; made if it does not exist
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub at: PathBuf,
+    /// Come back as soon as it is mounted
+    #[arg(long)]
+    pub detach: bool,
+    /// Show the published state, refuse changes
+    #[arg(long)]
+    pub read_only: bool,
+    /// Let other users in
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Started by another command: standard output is the readiness pipe
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// Options of `unmount`.
+#[derive(Debug, Args)]
+pub(crate) struct Unmount {
+    /// Where the workspace is mounted
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub at: PathBuf,
+    /// Unmount even if something uses it
+    #[arg(long)]
+    pub lazy: bool,
+}
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Where a workspace is mounted, or a folder inside
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath, default_value = ".")]
+    pub at: PathBuf,
+}
+
+/// Options of `checkpoint`.
+#[derive(Debug, Args)]
+pub(crate) struct Checkpoint {
+    /// The workspace
+    #[arg(value_name = "W")]
+    pub workspace: String,
+    /// What the log says about it
+    #[arg(long, short)]
+    pub message: String,
+}
+
+/// Options of `log`.
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// The workspace
+    #[arg(value_name = "W")]
+    pub workspace: String,
+    /// Show the automatic checkpoints too
+    #[arg(long)]
+    pub all: bool,
+    /// Show at most this many
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 100)]
+    pub limit: u32,
+}
+
+/// Options of `ls`.
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// The directory
+    #[arg(value_name = "W[@SNAPSHOT][:PATH]")]
+    pub source: OsString,
+    #[command(flatten)]
+    pub state: State,
+}
+
+/// Options of `cat`.
+#[derive(Debug, Args)]
+pub(crate) struct Cat {
+    /// The file
+    #[arg(value_name = "W[@SNAPSHOT]:PATH")]
+    pub source: OsString,
+    #[command(flatten)]
+    pub state: State,
+}
+
+/// Options of `diff`.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The older state
+    #[arg(value_name = "A")]
+    pub from: OsString,
+    /// The newer state
+    #[arg(value_name = "B")]
+    pub to: OsString,
+    #[command(flatten)]
+    pub state: State,
+}
+
+/// Options of `restore`.
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The workspace
+    #[arg(value_name = "W")]
+    pub workspace: String,
+    /// The snapshot; its first digits are enough
+    #[arg(value_name = "SNAPSHOT")]
+    pub snapshot: String,
+}
+
+/// Options of `fork`.
+#[derive(Debug, Args)]
+pub(crate) struct Fork {
+    /// The state to start from
+    #[arg(value_name = "W[@SNAPSHOT]")]
+    pub source: OsString,
+    /// The name of the new workspace
+    #[arg(value_name = "NEW")]
+    pub new: String,
+    #[command(flatten)]
+    pub state: State,
+}
+
+/// Which state the name of a workspace means.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct State {
+    /// Take the published state; do not ask a mount to publish first
+    #[arg(long)]
+    pub published: bool,
+}
+
+/// What can be done with workspaces.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Workspace {
+    /// List all workspaces
+    List,
+    /// Make an empty workspace
+    Create {
+        /// Its name
+        name: String,
+    },
+    /// Delete a workspace that is not mounted; gc frees what only it reached
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Read and verify every byte, not only that everything is there
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// Options of `gc`.
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// Keep what was written in the last so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub grace: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_follow_the_command() {
+        let cli = Cli::try_parse_from(["esker", "log", "w", "--json", "--data", "/d"]).unwrap();
+        assert!(cli.json);
+        assert_eq!(cli.data.as_deref(), Some("/d".as_ref()));
+    }
+}

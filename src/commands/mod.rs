@@ -1,0 +1,44 @@
+//! One command a file: calls the engine and prints what it says.
+
+mod completion;
+mod doctor;
+mod files;
+mod history;
+mod maintenance;
+mod mount;
+mod serve;
+mod status;
+// mod transfer;
+mod unmount;
+// mod up;
+mod workspaces;
+
+use crate::cli::Command;
+use crate::context::Context;
+use crate::exit::Outcome;
+
+/// Runs a command.
+pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
+    match command {
+        Command::Up(_) => unimplemented!(),
+        Command::Serve(options) => serve::run(context, options).await,
+        Command::Shutdown => serve::shutdown(context).await,
+        Command::Import(_) => unimplemented!(),
+        Command::Export(_) => unimplemented!(),
+        Command::Mount(options) => mount::run(context, options).await,
+        Command::Unmount(options) => unmount::run(context, options).await,
+        Command::Status(options) => status::run(context, options).await,
+        Command::Checkpoint(options) => history::checkpoint(context, options).await,
+        Command::Log(options) => history::log(context, options).await,
+        Command::Ls(options) => files::ls(context, options).await,
+        Command::Cat(options) => files::cat(context, options).await,
+        Command::Diff(_) => unimplemented!(),
+        Command::Restore(options) => history::restore(context, options).await,
+        Command::Fork(options) => workspaces::fork(context, options).await,
+        Command::Workspace(options) => workspaces::run(context, options).await,
+        Command::Check(options) => maintenance::check(context, options).await,
+        Command::Gc(options) => maintenance::gc(context, options).await,
+        Command::Doctor => doctor::run(context.printer, &context.data),
+        Command::Completion { shell } => completion::run(context.printer, shell),
+    }
+}

@@ -1,0 +1,104 @@
+//! `esker unmount`: asks the process behind a mount to publish, unmount and end, and waits for it.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use vfs_core::base::PublishNote;
+use vfs_core::id::WorkspaceId;
+use vfs_core::workspace::{HolderFolder, HolderInfo};
+use vfs_core::{Error, Kind, Result};
+
+use crate::cli::Unmount;
+use crate::context::Context;
+use crate::exit::{Failure, Outcome};
+use crate::folder::{DataFolder, absolute};
+use crate::holder::{author, is_alive};
+use crate::limits::{LAZY_PATIENCE, POLL, UNMOUNT_PATIENCE};
+use crate::mounts::{self, MountEntry};
+use crate::{print, ready};
+
+/// Unmounts what is mounted at a folder.
+pub(crate) async fn run(context: &Context, options: Unmount) -> Outcome {
+    let at = absolute(&options.at)?;
+    let mount = mounts::mount_at(&at)?
+        .ok_or_else(|| Failure::new(Kind::NotFound, format!("nothing is mounted at {}", at.display())))?;
+    if !mount.is_esker() {
+        let line = format!("{} is a mount of type {}, not one of esker's", at.display(), mount.kind);
+        return Err(Failure::new(Kind::Invalid, line));
+    }
+    if fuse_mount::clear_dead_mount(&at)? {
+        let line = "its process was gone; unpublished work is in the journal, the next mount brings it back";
+        return said(context, &at, line);
+    }
+    match holder_at(&context.data, &at) {
+        Some((workspace, holder)) => release(context, workspace, &holder, options.lazy).await?,
+        // A read-only mount, or one of another data folder, whose process sees that it was unmounted.
+        None => unmount(&at, options.lazy).await?,
+    }
+    said(context, &at, "unmounted")
+}
+
+fn said(context: &Context, at: &Path, what: &str) -> Outcome {
+    let value = serde_json::json!({ "mountpoint": print::visible(at.as_os_str().as_encoded_bytes()), "done": what });
+    context.printer.result(&value, || format!("{}: {what}", at.display()))
+}
+
+/// The living holder of this data folder that is mounted at a path.
+pub(crate) fn holder_at(data: &DataFolder, at: &Path) -> Option<(WorkspaceId, HolderInfo)> {
+    let folders = std::fs::read_dir(data.holders()).ok()?;
+    folders.filter_map(|entry| entry.ok()).find_map(|entry| {
+        let workspace = entry.file_name().to_str()?.parse().ok()?;
+        let holder = HolderFolder::holder(&entry.path())?;
+        (holder.mountpoint == at).then_some((workspace, holder))
+    })
+}
+
+/// Publishes while the mount is still there, so that a busy mount stays whole; then unmounts. The process behind it
+/// sees that, publishes what came in between, gives the lease back and ends.
+async fn release(context: &Context, workspace: WorkspaceId, holder: &HolderInfo, lazy: bool) -> Outcome {
+    let client = context.client().await?;
+    let note = PublishNote { author: author(), message: "unmounted".to_owned(), ..PublishNote::default() };
+    if let Err(error) = client.checkpoint(&workspace.to_hex(), note).await {
+        tracing::info!("the mount could not publish before it is unmounted: {}", error.chain());
+    }
+    unmount(&holder.mountpoint, lazy).await?;
+    wait_for_end(&context.data.holder(workspace), holder, lazy).await?;
+    let lease = client.workspace(&workspace.to_hex()).await?.holder;
+    if lease.is_some_and(|lease| lease.pid == holder.pid) {
+        let folder = context.data.holder(workspace);
+        let line = format!(
+            "unmounted, but not all is published; the work is safe in the journal {}: mount it again ({})",
+            folder.display(),
+            ready::last_line(&folder.join("mount.log"))
+        );
+        return Err(Failure::new(Kind::Unavailable, line));
+    }
+    Ok(())
+}
+
+async fn unmount(at: &Path, lazy: bool) -> Outcome {
+    let at = at.to_owned();
+    let unmounted = tokio::task::spawn_blocking(move || fuse_mount::unmount(&at, lazy)).await;
+    Ok(unmounted.map_err(|error| Error::new(Kind::Internal, "the unmount failed").because(error))??)
+}
+
+/// Waits until the process behind a mount has ended. One that was detached lazily lives as long as its users.
+async fn wait_for_end(folder: &Path, holder: &HolderInfo, lazy: bool) -> Result<()> {
+    let until = Instant::now() + if lazy { LAZY_PATIENCE } else { UNMOUNT_PATIENCE };
+    let (folder, at): (PathBuf, &Path) = (folder.to_owned(), &holder.mountpoint);
+    while is_alive(holder.pid) && HolderFolder::holder(&folder).is_some_and(|now| now.pid == holder.pid) {
+        if lazy && Instant::now() >= until {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let log = folder.join("mount.log");
+            let line = format!("process {} does not end; its log is {}", holder.pid, log.display());
+            return Err(Error::new(Kind::Unavailable, line));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    match mounts::mount_at(at)?.filter(MountEntry::is_esker) {
+        Some(_) => fuse_mount::clear_dead_mount(at).map(|_| ()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,71 @@
+//! The engine of a data folder: found, started if there is none, or served by this very process.
+
+mod find;
+mod lock;
+mod serve;
+mod start;
+mod token;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use api::client::{Client, Endpoint, EngineStarter};
+use async_trait::async_trait;
+use vfs_core::{Error, Kind, Result};
+
+use crate::exit::{Failure, Outcome};
+use crate::folder::DataFolder;
+use crate::limits::{ENGINE_STOP, POLL};
+
+pub(crate) use lock::EngineInfo;
+use lock::EngineLock;
+pub(crate) use serve::{Serving, serve};
+
+/// A client of the data folder's engine, which is started if there is none.
+pub(crate) async fn connect(data: &DataFolder) -> Outcome<Client> {
+    let info = ensure(data.clone()).await?;
+    let starter = Arc::new(Starter { data: data.clone() });
+    Ok(Client::with_starter(Endpoint::Unix(info.socket), starter)?)
+}
+
+/// Asks a running engine to leave and waits until it has; answers which process it was.
+pub(crate) async fn stop(data: &DataFolder) -> Outcome<Option<u32>> {
+    let Some(info) = EngineInfo::read(data) else { return Ok(None) };
+    if std::os::unix::net::UnixStream::connect(&info.socket).is_err() {
+        return Ok(None);
+    }
+    Client::new(Endpoint::Unix(info.socket))?.shutdown().await?;
+    let until = Instant::now() + ENGINE_STOP;
+    while EngineLock::take(data)?.is_none() {
+        if Instant::now() >= until {
+            let line =
+                format!("the engine, process {}, does not leave; its log is {}", info.pid, data.engine_log().display());
+            return Err(Failure::new(Kind::Unavailable, line));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(Some(info.pid))
+}
+
+/// Starts the engine again when a client that lives long finds it gone.
+#[derive(Debug)]
+struct Starter {
+    data: DataFolder,
+}
+
+#[async_trait]
+impl EngineStarter for Starter {
+    async fn ensure(&self) -> Result<Endpoint> {
+        match ensure(self.data.clone()).await {
+            Ok(info) => Ok(Endpoint::Unix(info.socket)),
+            Err(failure) => Err(failure.error),
+        }
+    }
+}
+
+async fn ensure(data: DataFolder) -> Outcome<EngineInfo> {
+    match tokio::task::spawn_blocking(move || start::ensure(&data)).await {
+        Ok(ensured) => ensured,
+        Err(error) => Err(Failure::from(Error::new(Kind::Internal, "cannot start an engine").because(error))),
+    }
+}

@@ -1,0 +1,169 @@
+//! check: looks for damage and changes nothing. What it finds goes into its report; only what keeps it from looking at
+//! all (no bucket, no database) is an error.
+//!
+//! Quick: the database's own check, every row of refs, histories and leases, the index against the bucket's list, and
+//! that everything reachable from every history can be read and is in the index. Full: every pack and object as well.
+
+mod hits;
+mod packs;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::db::{Location, history, leases, refs, workspaces};
+use crate::error::{Kind, Result};
+use crate::id::{ObjectId, ObjectKind, PackId, SnapshotId};
+use crate::limits::WALK_BATCH;
+use crate::progress::{OnProgress, Progress};
+use crate::reach::links;
+use crate::repo::{CheckOptions, CheckReport, Damage, Repo};
+
+/// A snapshot and the workspaces whose histories hold it.
+type Roots = BTreeMap<SnapshotId, Vec<String>>;
+
+/// See [`Repo::check`].
+pub(crate) async fn check(repo: &Repo, options: CheckOptions, progress: &OnProgress) -> Result<CheckReport> {
+    let mut check = Check { repo, progress, report: CheckReport::default(), damaged: BTreeMap::new() };
+    for line in repo.database().integrity().await? {
+        check.note(format!("the database says: {line}"));
+    }
+    let roots = check.roots().await?;
+    let bad_packs = check.packs().await?;
+    let reachable = check.walk(&roots).await?;
+    check.located(&reachable, &bad_packs).await?;
+    if options.full {
+        check.read_everything(&bad_packs).await?;
+    }
+    check.finish(&roots).await
+}
+
+struct Check<'a> {
+    repo: &'a Repo,
+    progress: &'a OnProgress,
+    report: CheckReport,
+    /// What is wrong with objects; where they are needed is found out at the end.
+    damaged: BTreeMap<ObjectId, String>,
+}
+
+impl Check<'_> {
+    fn note(&mut self, what: String) {
+        self.report.damages.push(Damage { what, hits: Vec::new() });
+    }
+
+    fn note_object(&mut self, id: ObjectId, what: String) {
+        self.damaged.entry(id).or_insert(what);
+    }
+
+    /// Reads every row that names a snapshot.
+    async fn roots(&mut self) -> Result<Roots> {
+        let mut roots = Roots::new();
+        let mut connection = self.repo.database().read().await?;
+        for workspace in workspaces::all(&mut connection, self.repo.tenant_number()).await? {
+            self.report.workspaces += 1;
+            let (id, name) = (workspace.id, workspace.name);
+            let mut add = |snapshot| roots.entry(snapshot).or_default().push(name.clone());
+            match refs::get(&mut connection, id).await {
+                Ok(head) => add(head.snapshot),
+                Err(error) => self.note(format!("the ref of {name}: {}", error.context())),
+            }
+            match history::newest(&mut connection, id, true, u64::MAX).await {
+                Ok(rows) => rows.into_iter().for_each(|row| add(row.snapshot)),
+                Err(error) => self.note(format!("the history of {name}: {}", error.context())),
+            }
+            match leases::get(&mut connection, id).await {
+                Ok(lease) => lease.into_iter().for_each(|lease| add(lease.base)),
+                Err(error) => self.note(format!("the lease of {name}: {}", error.context())),
+            }
+        }
+        roots.values_mut().for_each(|names| names.dedup());
+        self.report.snapshots = roots.len() as u64;
+        Ok(roots)
+    }
+
+    /// Reads everything but content that the snapshots lead to; goes around what cannot be read.
+    async fn walk(&mut self, roots: &Roots) -> Result<HashSet<ObjectId>> {
+        let mut reachable: HashSet<ObjectId> = roots.keys().map(|&id| id.into()).collect();
+        let mut waiting: Vec<ObjectId> = reachable.iter().copied().collect();
+        while !waiting.is_empty() {
+            let batch = waiting.split_off(waiting.len().saturating_sub(WALK_BATCH));
+            for (id, bytes) in self.read(&batch).await? {
+                let links = match links(id, &bytes) {
+                    Ok(links) => links,
+                    Err(error) => {
+                        self.note_object(id, format!("{id} cannot be understood: {}", error.context()));
+                        continue;
+                    }
+                };
+                for (child, _) in links {
+                    if reachable.insert(child) && child.kind != ObjectKind::Chunk {
+                        waiting.push(child);
+                    }
+                }
+            }
+            let done = reachable.len() as u64;
+            (self.progress)(Progress { what: "reachable objects", done, total: None });
+        }
+        self.report.reachable_objects = reachable.len() as u64;
+        Ok(reachable)
+    }
+
+    /// Objects as they lie in the bucket, not from memory. Those that cannot be read are noted and left out.
+    async fn read(&mut self, ids: &[ObjectId]) -> Result<Vec<(ObjectId, bytes::Bytes)>> {
+        let located = self.repo.store().locate(ids).await?;
+        let locations: Vec<Location> = ids.iter().filter_map(|id| located.get(id)).copied().collect();
+        for missing in ids.iter().filter(|id| !located.contains_key(*id)) {
+            self.note_object(*missing, format!("{missing} is not in the index"));
+        }
+        let mut read = Vec::with_capacity(locations.len());
+        for (location, bytes) in locations.iter().zip(self.repo.store().fetch(&locations).await) {
+            let id = location.entry.id;
+            match bytes {
+                Ok(bytes) => {
+                    self.report.read_bytes += u64::from(location.entry.stored_length);
+                    self.report.verified_objects += 1;
+                    read.push((id, bytes));
+                }
+                Err(error) if is_damage(error.kind()) => self.note_object(id, error.context().to_owned()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    /// Everything reachable must be in the index, in a pack that is there.
+    async fn located(&mut self, reachable: &HashSet<ObjectId>, bad_packs: &HashMap<PackId, String>) -> Result<()> {
+        let ids: Vec<ObjectId> = reachable.iter().copied().collect();
+        for part in ids.chunks(crate::limits::LOOKUP_MAX) {
+            let located = self.repo.store().locate(part).await?;
+            for id in part {
+                match located.get(id) {
+                    None => self.note_object(*id, format!("{id} is not in the index")),
+                    Some(location) => {
+                        if let Some(why) = bad_packs.get(&location.pack) {
+                            self.note_object(*id, format!("{id} lies in the pack {}, which {why}", location.pack));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self, roots: &Roots) -> Result<CheckReport> {
+        let hits = match self.damaged.is_empty() {
+            true => HashMap::new(),
+            false => hits::find(self.repo, roots, &self.damaged).await?,
+        };
+        for (id, what) in std::mem::take(&mut self.damaged) {
+            let hits = hits.get(&id).cloned().unwrap_or_default();
+            self.report.damages.push(Damage { what, hits });
+        }
+        Ok(self.report)
+    }
+}
+
+/// Whether an error says that stored bytes are wrong, not that they could not be asked for.
+fn is_damage(kind: Kind) -> bool {
+    matches!(kind, Kind::Corrupt | Kind::NotFound | Kind::Unsupported)
+}

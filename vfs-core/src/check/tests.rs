@@ -1,0 +1,133 @@
+//! check: finds each kind of damage, says what it hits, changes nothing.
+
+use crate::id::{ObjectId, ObjectKind, PackId};
+use crate::objects::{NewObjects, Objects};
+use crate::progress::silent;
+use crate::repo::tests::{Mount, content, note, repo};
+use crate::repo::{CheckOptions, CheckReport, Repo};
+
+async fn repo_with_files() -> Repo {
+    let (repo, _) = repo().await;
+    let mut mount = Mount::new(&repo, "w").await;
+    mount.write("a", &[content(1, 5000), content(2, 5000)], note("one")).await.unwrap();
+    mount.write("b", &[content(3, 5000)], note("two")).await.unwrap();
+    repo
+}
+
+async fn check(repo: &Repo, full: bool) -> CheckReport {
+    let before = repo.store().bucket().list("").await.unwrap();
+    let report = repo.check(CheckOptions { full }, &silent).await.unwrap();
+    assert_eq!(repo.store().bucket().list("").await.unwrap(), before, "check changes nothing");
+    report
+}
+
+async fn pack_of(repo: &Repo, id: ObjectId) -> PackId {
+    repo.store().locate(&[id]).await.unwrap()[&id].pack
+}
+
+async fn change_pack(repo: &Repo, pack: PackId, change: impl FnOnce(&mut Vec<u8>)) {
+    let name = repo.store().pack_name(pack);
+    let mut bytes = repo.store().bucket().get(&name).await.unwrap().to_vec();
+    change(&mut bytes);
+    repo.store().bucket().delete(&name).await.unwrap();
+    repo.store().bucket().create(&name, bytes.into()).await.unwrap();
+}
+
+fn chunk(repo: &Repo, seed: u64) -> ObjectId {
+    repo.store().key().chunk_id(&content(seed, 5000)).into()
+}
+
+#[tokio::test]
+async fn a_sound_repo_has_no_damage() {
+    let repo = repo_with_files().await;
+    let quick = check(&repo, false).await;
+    assert_eq!((quick.damages.as_slice(), quick.workspaces, quick.snapshots), (&[][..], 1, 3));
+    let full = check(&repo, true).await;
+    assert_eq!(full.damages, []);
+    assert!(full.verified_objects > quick.verified_objects && full.reachable_objects == quick.reachable_objects);
+}
+
+#[tokio::test]
+async fn a_changed_byte_of_content_is_found_by_the_full_check_with_its_path() {
+    let repo = repo_with_files().await;
+    let id = chunk(&repo, 2);
+    let location = repo.store().locate(&[id]).await.unwrap()[&id];
+    change_pack(&repo, location.pack, |bytes| bytes[location.entry.offset as usize + 1] ^= 1).await;
+    assert_eq!(check(&repo, false).await.damages, []);
+    let report = check(&repo, true).await;
+    let hits: Vec<_> = report.damages.iter().flat_map(|damage| &damage.hits).collect();
+    assert!(!hits.is_empty() && hits.iter().all(|hit| hit.starts_with("w@") && hit.ends_with(":/a")), "{report:?}");
+    assert_eq!(hits.len(), 2, "both snapshots hold the file: {hits:?}");
+}
+
+#[tokio::test]
+async fn a_missing_pack_is_found_by_the_quick_check_with_all_paths() {
+    let repo = repo_with_files().await;
+    let pack = pack_of(&repo, chunk(&repo, 1)).await;
+    repo.store().bucket().delete(&repo.store().pack_name(pack)).await.unwrap();
+    let report = check(&repo, false).await;
+    assert!(report.damages.iter().any(|damage| damage.what.contains("missing in the bucket")), "{report:?}");
+    assert!(report.damages.iter().any(|damage| damage.hits.iter().any(|hit| hit.ends_with(":/a"))), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_pack_cut_short_is_found_by_the_quick_check() {
+    let repo = repo_with_files().await;
+    let pack = pack_of(&repo, chunk(&repo, 3)).await;
+    change_pack(&repo, pack, |bytes| bytes.truncate(bytes.len() - 1)).await;
+    let report = check(&repo, false).await;
+    assert!(report.damages.iter().any(|damage| damage.hits.iter().any(|hit| hit.ends_with(":/b"))), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_damaged_tree_is_found_by_the_quick_check() {
+    let repo = repo_with_files().await;
+    let head = repo.workspace("w").await.unwrap().head;
+    let location = repo.store().locate(&[head.into()]).await.unwrap()[&ObjectId::from(head)];
+    change_pack(&repo, location.pack, |bytes| bytes[location.entry.offset as usize + 3] ^= 1).await;
+    assert!(!check(&repo, false).await.damages.is_empty());
+}
+
+#[tokio::test]
+async fn an_object_that_left_the_index_is_found() {
+    let repo = repo_with_files().await;
+    let mut transaction = repo.database().begin().await.unwrap();
+    sqlx::query("DELETE FROM objects WHERE hash = ?")
+        .bind(chunk(&repo, 1).hash.to_vec())
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    repo.database().commit(transaction).await.unwrap();
+    let report = check(&repo, false).await;
+    assert!(report.damages[0].what.contains("not in the index") && !report.damages[0].hits.is_empty(), "{report:?}");
+}
+
+#[tokio::test]
+async fn an_index_that_points_elsewhere_is_found() {
+    let repo = repo_with_files().await;
+    let batch = repo.batch();
+    let unreachable = batch.add(ObjectKind::Chunk, content(50, 5000)).await.unwrap();
+    batch.finish().await.unwrap();
+    let mut transaction = repo.database().begin().await.unwrap();
+    sqlx::query("UPDATE objects SET offset = offset + 1 WHERE hash = ?")
+        .bind(unreachable.hash.to_vec())
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    repo.database().commit(transaction).await.unwrap();
+    assert_eq!(check(&repo, false).await.damages, [], "nothing reachable is hit");
+    assert!(!check(&repo, true).await.damages.is_empty());
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_match_its_hash_is_found() {
+    for statement in ["UPDATE refs SET epoch = epoch + 1", "UPDATE history SET turn = 'x'", "UPDATE leases SET pid = 0"]
+    {
+        let repo = repo_with_files().await;
+        let mut transaction = repo.database().begin().await.unwrap();
+        sqlx::raw_sql(statement).execute(&mut *transaction).await.unwrap();
+        repo.database().commit(transaction).await.unwrap();
+        let report = check(&repo, false).await;
+        assert_eq!(report.damages.len(), 1, "{statement}: {report:?}");
+    }
+}

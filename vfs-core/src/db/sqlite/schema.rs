@@ -1,0 +1,101 @@
+//! The tables, and how an older file gets them. `PRAGMA user_version` counts the steps.
+
+use sqlx::SqlitePool;
+
+use super::map_error;
+use crate::error::{Error, Kind, Result};
+
+/// Each step runs once, in a transaction of its own.
+const STEPS: [&str; 1] = [FIRST];
+
+const FIRST: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
+CREATE TABLE tenants (id INTEGER PRIMARY KEY, tenant BLOB NOT NULL UNIQUE, created INTEGER NOT NULL) STRICT;
+CREATE TABLE packs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant INTEGER NOT NULL REFERENCES tenants,
+    pack BLOB NOT NULL UNIQUE,
+    class INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    objects INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    condemned_at INTEGER
+) STRICT;
+CREATE TABLE objects (
+    tenant INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    pack INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    stored INTEGER NOT NULL,
+    plain INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    PRIMARY KEY (tenant, kind, hash)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE workspaces (
+    id BLOB PRIMARY KEY,
+    tenant INTEGER NOT NULL REFERENCES tenants,
+    name TEXT NOT NULL,
+    source TEXT,
+    created INTEGER NOT NULL,
+    UNIQUE (tenant, name)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE refs (
+    workspace BLOB PRIMARY KEY REFERENCES workspaces,
+    snapshot BLOB NOT NULL,
+    epoch INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    holder BLOB,
+    position INTEGER NOT NULL,
+    row_hash BLOB NOT NULL
+) WITHOUT ROWID, STRICT;
+CREATE TABLE history (
+    workspace BLOB NOT NULL REFERENCES workspaces,
+    sequence INTEGER NOT NULL,
+    snapshot BLOB NOT NULL,
+    time INTEGER NOT NULL,
+    automatic INTEGER NOT NULL,
+    message TEXT NOT NULL,
+    author TEXT NOT NULL,
+    session TEXT NOT NULL,
+    turn TEXT NOT NULL,
+    row_hash BLOB NOT NULL,
+    PRIMARY KEY (workspace, sequence)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX history_automatic ON history (workspace, time) WHERE automatic = 1;
+CREATE INDEX history_snapshot ON history (snapshot);
+CREATE TABLE leases (
+    workspace BLOB PRIMARY KEY REFERENCES workspaces,
+    holder BLOB NOT NULL,
+    epoch INTEGER NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    mountpoint TEXT NOT NULL,
+    last_seen INTEGER NOT NULL,
+    base BLOB NOT NULL,
+    row_hash BLOB NOT NULL
+) WITHOUT ROWID, STRICT;
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+CREATE TABLE orphans (pack BLOB PRIMARY KEY, seen INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+";
+
+/// Runs the steps that the file has not seen; refuses a file of a newer Esker.
+pub(super) async fn migrate(pool: &SqlitePool) -> Result<()> {
+    let failed = |error| map_error(error, "the tables of the database could not be made");
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *transaction).await.map_err(failed)?;
+    let done = usize::try_from(version).unwrap_or(usize::MAX);
+    if done > STEPS.len() {
+        let message =
+            format!("the database has schema version {version}, this Esker knows {}: use a newer Esker", STEPS.len());
+        return Err(Error::new(Kind::Unsupported, message));
+    }
+    for step in &STEPS[done..] {
+        sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(failed)?;
+    }
+    if done < STEPS.len() {
+        let version = format!("PRAGMA user_version = {}", STEPS.len());
+        sqlx::raw_sql(sqlx::AssertSqlSafe(version)).execute(&mut *transaction).await.map_err(failed)?;
+    }
+    transaction.commit().await.map_err(failed)
+}

@@ -1,0 +1,341 @@
+//! The façade: opens bucket and database, hands out workspaces, and holds the one publish.
+
+mod base;
+mod chance;
+mod config;
+mod history;
+mod leases;
+mod moves;
+mod open;
+mod publish;
+#[cfg(test)]
+pub(crate) mod tests;
+mod workspaces;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::base::{Attached, Lease, PublishNote};
+use crate::clock::{Clock, Time};
+use crate::db::Database;
+use crate::error::Result;
+use crate::id::{HolderId, RepoId, SnapshotId, TenantId, WorkspaceId};
+use crate::object::{Ino, Node, Snapshot, Subtree};
+use crate::objects::Objects;
+use crate::progress::OnProgress;
+use crate::store::{Batch, Store};
+
+pub use crate::db::HistoryRow;
+
+/// A bucket and a database. Clones are the same repo.
+#[derive(Clone)]
+pub struct Repo {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    repo: RepoId,
+    tenant: TenantId,
+    /// What stands for the tenant in the database.
+    tenant_number: i64,
+    database: Database,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    /// Leases whose control connection is open.
+    connected: Mutex<HashSet<(WorkspaceId, HolderId, u64)>>,
+    sessions: publish::Sessions,
+}
+
+/// How a repo is opened.
+#[derive(Clone)]
+pub struct RepoOptions {
+    /// The data folder; made if need be.
+    pub data: PathBuf,
+    /// URL of the bucket (`file:///…`, `s3://bucket/prefix`, `memory:///`); `None` means what the data folder
+    /// remembers, and at first `<data>/bucket`.
+    pub bucket: Option<String>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A workspace as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct WorkspaceInfo {
+    /// Its id; stays when it is renamed.
+    pub id: WorkspaceId,
+    /// Its name, unique in the tenant.
+    pub name: String,
+    /// Where it came from, as the caller said it (an import's folder, a fork's origin).
+    pub source: Option<String>,
+    /// The snapshot its ref points at.
+    pub head: SnapshotId,
+    /// When it was made.
+    pub created: Time,
+    /// Who holds it, if anybody does.
+    pub holder: Option<LeaseInfo>,
+}
+
+/// A lease as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LeaseInfo {
+    /// Whose it is.
+    pub holder: HolderId,
+    /// Its epoch.
+    pub epoch: u64,
+    /// The holder's machine.
+    pub host: String,
+    /// The holder's process.
+    pub pid: u32,
+    /// Where it is mounted there.
+    pub mountpoint: String,
+    /// When it was last heard of.
+    pub last_seen: Time,
+    /// Its control connection is open (see [`Repo::set_connected`]).
+    pub connected: bool,
+}
+
+/// What a holder says about itself when it attaches.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct HolderDescription {
+    /// Its machine.
+    pub host: String,
+    /// Its process.
+    pub pid: u32,
+    /// Where it is mounted.
+    pub mountpoint: String,
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Restored {
+    /// The head before, which is kept as a named row of the history; `None` if it was one already.
+    pub safety: Option<SnapshotId>,
+    /// The new head: the old content with the head before as its parent.
+    pub snapshot: SnapshotId,
+}
+
+/// How gc works.
+#[derive(Debug, Clone, Copy)]
+pub struct GcOptions {
+    /// Packs younger than this, or condemned for less than this, stay.
+    pub grace: Duration,
+    /// Really delete; otherwise only condemn and report.
+    pub delete: bool,
+}
+
+/// What gc found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct GcReport {
+    /// Snapshots that everything was marked from.
+    pub roots: u64,
+    /// Objects reached.
+    pub reachable_objects: u64,
+    /// Objects in the index that nothing reaches.
+    pub unreachable_objects: u64,
+    /// Packs in the index.
+    pub packs: u64,
+    /// Packs without a reachable object that this run condemned.
+    pub condemned_packs: u64,
+    /// Packs condemned earlier or now that are still in their grace period.
+    pub waiting_packs: u64,
+    /// Packs in the bucket that the index does not know.
+    pub orphan_packs: u64,
+    /// Packs deleted (or, without `delete`, that would be).
+    pub deletable_packs: u64,
+    /// Their bytes.
+    pub deletable_bytes: u64,
+    /// Whether they were deleted.
+    pub deleted: bool,
+}
+
+/// How check works.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckOptions {
+    /// Read every pack and every object, not only the index.
+    pub full: bool,
+}
+
+/// What check found. Damage is a finding, not an error.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CheckReport {
+    /// Workspaces looked at.
+    pub workspaces: u64,
+    /// Snapshots looked at.
+    pub snapshots: u64,
+    /// Packs looked at.
+    pub packs: u64,
+    /// Objects reached from the snapshots.
+    pub reachable_objects: u64,
+    /// Objects whose bytes were read and verified.
+    pub verified_objects: u64,
+    /// Bytes read from the bucket.
+    pub read_bytes: u64,
+    /// Every damage found, each once.
+    pub damages: Vec<Damage>,
+}
+
+/// One damage, in words for people.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Damage {
+    /// What is wrong.
+    pub what: String,
+    /// What it hits: `workspace@snapshot:path`, at most a few of them.
+    pub hits: Vec<String>,
+}
+
+impl Repo {
+    /// Opens the repo of a data folder; makes folder, database and bucket at first. `Unsupported` if a newer Esker wrote it.
+    pub async fn open(options: RepoOptions) -> Result<Repo> {
+        open::open(options).await
+    }
+
+    /// A repo that is gone when its last clone is.
+    pub async fn in_memory(clock: Arc<dyn Clock>) -> Result<Repo> {
+        open::in_memory(clock).await
+    }
+
+    /// The objects.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The repo's id.
+    pub fn repo_id(&self) -> RepoId {
+        self.inner.repo
+    }
+
+    /// The tenant that this repo value acts for.
+    pub fn tenant(&self) -> TenantId {
+        self.inner.tenant
+    }
+
+    /// Collects new objects for [`Repo::move_head`] (implements [`crate::objects::NewObjects`]).
+    pub fn batch(&self) -> Batch {
+        self.inner.store.batch()
+    }
+
+    /// Takes a range of `count` fresh inode numbers without a lease (imports); returns the first.
+    pub async fn take_inos(&self, count: u64) -> Result<Ino> {
+        self.count_inos(count).await
+    }
+
+    /// Makes a workspace: a fork of `at`, or an empty root directory (0755, owned by this process).
+    pub async fn create_workspace(
+        &self,
+        name: &str,
+        source: Option<&str>,
+        at: Option<SnapshotId>,
+    ) -> Result<WorkspaceInfo> {
+        self.make_workspace(name, source, at).await
+    }
+
+    /// All workspaces, by name.
+    pub async fn workspaces(&self) -> Result<Vec<WorkspaceInfo>> {
+        self.list_workspaces().await
+    }
+
+    /// One workspace, by name or id.
+    pub async fn workspace(&self, name_or_id: &str) -> Result<WorkspaceInfo> {
+        self.find_workspace(name_or_id).await
+    }
+
+    /// Removes a workspace and its history; `Busy` while somebody holds it.
+    pub async fn delete_workspace(&self, id: WorkspaceId) -> Result<()> {
+        self.remove_workspace(id).await
+    }
+
+    /// One snapshot.
+    pub async fn snapshot(&self, id: SnapshotId) -> Result<Snapshot> {
+        Snapshot::decode(&self.store().read(id.into()).await?)
+    }
+
+    /// The snapshot that `HEAD` or a prefix of at least four hexadecimal digits names in a workspace's history
+    /// and its ancestors. `Invalid` if it names several.
+    pub async fn resolve_snapshot(&self, workspace: WorkspaceId, prefix: &str) -> Result<SnapshotId> {
+        self.find_snapshot(workspace, prefix).await
+    }
+
+    /// The newest `limit` rows of a workspace's history, newest first; automatic ones only with `all`.
+    pub async fn history(&self, id: WorkspaceId, all: bool, limit: u32) -> Result<Vec<HistoryRow>> {
+        self.read_history(id, all, limit).await
+    }
+
+    /// Publishes new content without a lease (an import): `batch` holds its objects. `Busy` while somebody holds the
+    /// workspace, `Conflict` if the head is not `expected` any more.
+    pub async fn move_head(
+        &self,
+        workspace: WorkspaceId,
+        expected: SnapshotId,
+        batch: Batch,
+        root: Node,
+        links: Option<Subtree>,
+        note: PublishNote,
+    ) -> Result<SnapshotId> {
+        self.publish_free(workspace, expected, batch, (root, links), note).await
+    }
+
+    /// Publishes the content of an older snapshot as a new one; the head before stays in the history under a name.
+    /// `Busy` while somebody holds the workspace, unless `lease` is theirs.
+    pub async fn restore(
+        &self,
+        workspace: WorkspaceId,
+        lease: Option<&Lease>,
+        to: SnapshotId,
+        note: PublishNote,
+    ) -> Result<Restored> {
+        self.restore_to(workspace, lease, to, note).await
+    }
+
+    /// Binds a holder. The same holder id gets a new epoch at once; another one is refused with `Busy` while the
+    /// lease is connected or younger than [`crate::limits::LEASE_TTL`].
+    pub async fn attach(&self, workspace: WorkspaceId, holder: HolderId, who: &HolderDescription) -> Result<Attached> {
+        self.attach_holder(workspace, holder, who).await
+    }
+
+    /// Says that the holder lives.
+    pub async fn touch(&self, lease: &Lease) -> Result<()> {
+        self.touch_lease(lease).await
+    }
+
+    /// Gives the lease back; fine if it is gone already.
+    pub async fn detach(&self, lease: &Lease) -> Result<()> {
+        self.detach_holder(lease).await
+    }
+
+    /// Says whether the holder's control connection is open: while it is, the lease does not run out. Not stored.
+    pub fn set_connected(&self, lease: &Lease, connected_now: bool) {
+        let key = (lease.workspace, lease.holder, lease.epoch);
+        let mut connected = self.inner.connected.lock();
+        if connected_now {
+            connected.insert(key)
+        } else {
+            connected.remove(&key)
+        };
+    }
+
+    /// Condemns packs that nothing reaches and deletes those whose grace period is over. Any doubt deletes nothing.
+    pub async fn gc(&self, options: GcOptions, progress: &OnProgress) -> Result<GcReport> {
+        crate::gc::gc(self, options, progress).await
+    }
+
+    /// Looks for damage; changes nothing.
+    pub async fn check(&self, options: CheckOptions, progress: &OnProgress) -> Result<CheckReport> {
+        crate::check::check(self, options, progress).await
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.inner.database
+    }
+
+    pub(crate) fn tenant_number(&self) -> i64 {
+        self.inner.tenant_number
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.inner.clock.now()
+    }
+}

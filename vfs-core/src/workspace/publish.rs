@@ -1,0 +1,505 @@
+//! A checkpoint: cut the overlay at a journal position, send what changed, stand on the new snapshot.
+//!
+//! Work goes on meanwhile: what changes after the cut stays in the overlay and is laid over the new base.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Workspace;
+use super::cache::CachedBase;
+use super::content::{ContentCutter, FileView};
+use super::folder::State as FolderState;
+use super::inode::{DirectoryBody, FileBody, Inode, InodeBody, InodeXattrs, SymlinkBody, UNCHANGED};
+use super::journal::JournalReader;
+use super::record::Record;
+use super::state::State;
+use crate::base::{Lease, PublishNote, Published, Publisher};
+use crate::change::{ChangeSet, DirectoryChange, NodeChange};
+use crate::chunk::Step;
+use crate::error::{Error, Kind, Result};
+use crate::id::{ContentDigest, SnapshotId};
+use crate::limits::{INLINE_MAX, PUBLISH_BATCH_BYTES, PUBLISH_BATCH_NODES, XATTR_INLINE_MAX};
+use crate::name::Name;
+use crate::object::{Blob, Body, ChunkRef, Content, Extent, Ino, Node, Subtree, Totals, XattrsRef};
+
+/// The overlay at one journal position.
+struct OverlayCut {
+    position: u64,
+    base: SnapshotId,
+    nodes: Vec<NodeCut>,
+    directories: BTreeMap<Ino, DirectoryChange>,
+    unlinked: Vec<Ino>,
+    reader: JournalReader,
+    cache: Arc<CachedBase>,
+}
+
+struct NodeCut {
+    node: Node,
+    linked: bool,
+    file: Option<FileView>,
+    symlink: Option<Bytes>,
+    xattrs: Option<Bytes>,
+}
+
+impl Workspace {
+    /// Publishes everything written before the call; returns the snapshot. An automatic checkpoint of a clean
+    /// workspace, or one that says nothing, returns the base.
+    pub async fn checkpoint(&self, note: PublishNote) -> Result<SnapshotId> {
+        self.checkpoint_with(note, false).await
+    }
+
+    /// Like [`Workspace::checkpoint`], and lets no change through from the cut on until [`Workspace::thaw`] or
+    /// [`Workspace::swap_base`] (or the limit for standing still).
+    pub async fn checkpoint_and_freeze(&self, note: PublishNote) -> Result<SnapshotId> {
+        self.checkpoint_with(note, true).await
+    }
+
+    async fn checkpoint_with(&self, note: PublishNote, freeze: bool) -> Result<SnapshotId> {
+        let _one_at_a_time = self.publishing.lock().await;
+        let holding = self.holding()?;
+        let lease = *holding.lease.lock();
+        if freeze {
+            self.freeze();
+        }
+        let result = self.publish(&lease, &*holding.base, note).await;
+        if freeze && result.is_err() {
+            self.thaw();
+        }
+        result
+    }
+
+    async fn publish(&self, lease: &Lease, publisher: &dyn Publisher, note: PublishNote) -> Result<SnapshotId> {
+        let says_something = !note.automatic && !note.message.is_empty();
+        let Some(cut) = self.cut(says_something)? else { return Ok(self.state.lock().base) };
+        let retries = 1;
+        let mut published = Self::send(lease, publisher, &cut, &note).await;
+        for _ in 0..retries {
+            // An engine that restarted has forgotten the session, not the head: begin again.
+            if !matches!(&published, Err(error) if error.kind() == Kind::Conflict) {
+                break;
+            }
+            published = Self::send(lease, publisher, &cut, &note).await;
+        }
+        let (published, sent) = published.inspect_err(|_| self.note_change())?;
+        self.rebase(&cut, &published, &sent)?;
+        self.cut_journal(&cut, published.snapshot)?;
+        Ok(published.snapshot)
+    }
+
+    async fn send(
+        lease: &Lease,
+        publisher: &dyn Publisher,
+        cut: &OverlayCut,
+        note: &PublishNote,
+    ) -> Result<(Published, HashMap<Ino, Sent>)> {
+        publisher.begin(lease, cut.base, cut.position).await?;
+        let mut sender = Sender { lease, publisher, cut, chunks: Vec::new(), bytes: 0, sent: HashMap::new() };
+        for node in &cut.nodes {
+            sender.content(node).await?;
+        }
+        sender.flush().await?;
+        let sent = std::mem::take(&mut sender.sent);
+        for nodes in cut.nodes.chunks(PUBLISH_BATCH_NODES) {
+            let nodes = nodes.iter().map(|node| change_of(node, sent.get(&node.node.ino))).collect();
+            publisher.put_changes(lease, cut.position, ChangeSet { nodes, ..ChangeSet::default() }).await?;
+        }
+        let rest = ChangeSet {
+            nodes: Vec::new(),
+            directories: cut.directories.values().cloned().collect(),
+            unlinked: cut.unlinked.clone(),
+        };
+        publisher.put_changes(lease, cut.position, rest).await?;
+        let published = publisher.commit(lease, cut.position, note.clone()).await?;
+        Ok((published, sent))
+    }
+
+    /// Takes what changed since the base; `None` if nothing did and nothing is to be said.
+    fn cut(&self, even_if_clean: bool) -> Result<Option<OverlayCut>> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.changed.is_empty() && state.unlinked.is_empty() && !even_if_clean {
+            return Ok(None);
+        }
+        let free = state.free_inos.clone();
+        let journal = state.journal.as_mut().ok_or_else(|| Error::new(Kind::Denied, "the workspace is read-only"))?;
+        let position = journal.rotate()?;
+        let reader = journal.reader();
+        state.period += 1;
+        if !free.is_empty() {
+            state.change(&Record::Inos { first: free.start, count: free.end - free.start }, &[])?;
+        }
+        let changed: Vec<Ino> = state.changed.iter().copied().collect();
+        let (directories, mut named) = directories_of(state, &changed)?;
+        named.extend(changed);
+        named.insert(Ino::ROOT);
+        let nodes = named.iter().map(|ino| node_cut(state, *ino)).collect::<Result<_>>()?;
+        for ino in &named {
+            if let Some(file) = state.inodes.get_mut(ino).and_then(Inode::file_mut) {
+                file.low_size = file.size;
+            }
+        }
+        let unlinked = state.unlinked.keys().copied().collect();
+        let (base, cache) = (state.base, state.cache.clone());
+        self.clear_dirty();
+        Ok(Some(OverlayCut { position, base, nodes, directories, unlinked, reader, cache }))
+    }
+
+    /// Stands on the published snapshot; what changed after the cut stays in the overlay.
+    fn rebase(&self, cut: &OverlayCut, published: &Published, sent: &HashMap<Ino, Sent>) -> Result<()> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let trees: HashMap<Ino, Subtree> = published.trees.iter().copied().collect();
+        let blobs: HashMap<_, _> = published.blobs.iter().copied().collect();
+        for node in &cut.nodes {
+            let ino = node.node.ino;
+            let Some(inode) = state.inodes.get_mut(&ino) else { continue };
+            let clean = inode.changed_at <= cut.position;
+            match &mut inode.body {
+                InodeBody::Directory(directory) => {
+                    if let Some(subtree) = trees.get(&ino) {
+                        directory.base = Some(subtree.tree);
+                        directory.base_entries = subtree.totals.entries;
+                    }
+                    directory.changes.retain(|_, change| change.at > cut.position);
+                }
+                InodeBody::File(file) => {
+                    let content = match node.file.as_ref().and_then(|_| sent.get(&ino)).map(|sent| &sent.content) {
+                        Some(SentContent::Content(content)) => Some(content.clone()),
+                        Some(SentContent::Extents(blob)) => {
+                            let id = *blobs
+                                .get(&ino)
+                                .ok_or_else(|| Error::corrupt("the engine named no blob for a file"))?;
+                            state.cache.keep_blob(id, Arc::new(blob.clone()));
+                            Some(Content::Blob { id, size: blob.size() })
+                        }
+                        None => None,
+                    };
+                    rebase_file(file, content, cut.position);
+                }
+                _ => {}
+            }
+            if clean {
+                inode.changed_at = UNCHANGED;
+                state.changed.remove(&ino);
+            }
+        }
+        state.unlinked.retain(|_, at| *at > cut.position);
+        state.base = published.snapshot;
+        state.links = published.links;
+        for node in &cut.nodes {
+            state.drop_if_idle(node.node.ino);
+        }
+        Ok(())
+    }
+
+    /// Makes the published snapshot what the journal stands on, then drops what it covers. The order matters: a crash
+    /// in between leaves records that are skipped, never a journal without its base.
+    fn cut_journal(&self, cut: &OverlayCut, base: SnapshotId) -> Result<()> {
+        self.holding()?.folder.write_state(Some(FolderState { base, position: cut.position }))?;
+        let mut state = self.state.lock();
+        let nameless_open = !state.orphans.is_empty();
+        if let Some(journal) = &mut state.journal {
+            journal.cut(cut.position, nameless_open);
+        }
+        Ok(())
+    }
+}
+
+fn rebase_file(file: &mut FileBody, content: Option<Content>, position: u64) {
+    if let Some(content) = content {
+        file.base_limit = content.size().min(file.low_size);
+        file.base = content;
+    }
+    file.overlay.forget_before(position);
+}
+
+/// The directories whose entries change, and every inode that an entry needs: up to the root.
+fn directories_of(state: &State, changed: &[Ino]) -> Result<(BTreeMap<Ino, DirectoryChange>, BTreeSet<Ino>)> {
+    let mut upserts: BTreeMap<Ino, BTreeMap<Name, Ino>> = BTreeMap::new();
+    let mut removals: BTreeMap<Ino, Vec<Name>> = BTreeMap::new();
+    let mut named = BTreeSet::new();
+    let mut pending: Vec<Ino> = changed.to_vec();
+    for ino in changed {
+        let Some(DirectoryBody { changes, .. }) = state.inode(*ino)?.directory() else { continue };
+        for (name, change) in changes {
+            match change.ino {
+                Some(child) => {
+                    upserts.entry(*ino).or_default().insert(name.clone(), child);
+                    pending.push(child);
+                }
+                None => removals.entry(*ino).or_default().push(name.clone()),
+            }
+        }
+    }
+    let mut seen = BTreeSet::new();
+    while let Some(ino) = pending.pop() {
+        if !seen.insert(ino) {
+            continue;
+        }
+        named.insert(ino);
+        let inode = state.inode(ino)?;
+        if inode.linked {
+            continue;
+        }
+        if let Some((parent, name)) = &inode.parent {
+            upserts.entry(*parent).or_default().insert(name.clone(), ino);
+            pending.push(*parent);
+        }
+    }
+    let all: BTreeSet<Ino> = upserts.keys().chain(removals.keys()).copied().collect();
+    let change = |ino: Ino| DirectoryChange {
+        ino,
+        upserts: upserts.remove(&ino).unwrap_or_default().into_iter().collect(),
+        removals: removals.remove(&ino).unwrap_or_default(),
+    };
+    let directories: Vec<DirectoryChange> = all.into_iter().map(change).collect();
+    // A linked inode's removed parents still count: its directories are changed themselves.
+    Ok((directories.into_iter().map(|change| (change.ino, change)).collect(), named))
+}
+
+fn node_cut(state: &State, ino: Ino) -> Result<NodeCut> {
+    let inode = state.inode(ino)?;
+    let (mut file, mut symlink) = (None, None);
+    let body = match &inode.body {
+        InodeBody::File(body) => {
+            if !body.overlay.is_empty() || body.base_limit != body.size || body.base.size() != body.size {
+                file = Some(FileView {
+                    base: body.base.clone(),
+                    base_limit: body.base_limit,
+                    size: body.size,
+                    overlay: body.overlay.clone(),
+                });
+            }
+            Body::File(body.base.clone())
+        }
+        InodeBody::Directory(directory) => Body::Directory(base_subtree(directory)),
+        InodeBody::Symlink(SymlinkBody::Base(content)) => Body::Symlink(content.clone()),
+        InodeBody::Symlink(SymlinkBody::Own(target)) => {
+            symlink = Some(target.clone());
+            Body::Symlink(Content::EMPTY)
+        }
+        InodeBody::Fifo => Body::Fifo,
+        InodeBody::Socket => Body::Socket,
+        InodeBody::CharDevice(rdev) => Body::CharDevice(*rdev),
+        InodeBody::BlockDevice(rdev) => Body::BlockDevice(*rdev),
+    };
+    let (xattrs_ref, xattrs) = match &inode.xattrs {
+        InodeXattrs::Base(xattrs) => (xattrs.clone(), None),
+        InodeXattrs::Own(xattrs) if xattrs.is_empty() => (XattrsRef::None, None),
+        InodeXattrs::Own(xattrs) => (XattrsRef::None, Some(Bytes::from(xattrs.encode()))),
+    };
+    let node = Node {
+        ino,
+        mode: inode.mode,
+        uid: inode.uid,
+        gid: inode.gid,
+        nlink: inode.nlink.max(1),
+        mtime: inode.mtime,
+        ctime: inode.ctime,
+        body,
+        xattrs: xattrs_ref,
+    };
+    Ok(NodeCut { node, linked: inode.linked, file, symlink, xattrs })
+}
+
+fn base_subtree(directory: &DirectoryBody) -> Subtree {
+    match directory.base {
+        None => NodeChange::NEW_DIRECTORY,
+        // The engine reads digest and sums from the tree itself.
+        Some(tree) => Subtree { tree, digest: ContentDigest::from_bytes([0; 32]), totals: Totals::default() },
+    }
+}
+
+/// What was sent for one inode.
+struct Sent {
+    content: SentContent,
+    xattrs: Option<XattrsRef>,
+}
+
+enum SentContent {
+    Content(Content),
+    Extents(Blob),
+}
+
+/// A place that waits for the name of a chunk that is on its way.
+enum Slot {
+    Known(Extent),
+    Pending(usize),
+}
+
+/// Sends content in batches and remembers what became of it.
+struct Sender<'a> {
+    lease: &'a Lease,
+    publisher: &'a dyn Publisher,
+    cut: &'a OverlayCut,
+    chunks: Vec<(Ino, Wanted, Bytes)>,
+    bytes: usize,
+    sent: HashMap<Ino, Sent>,
+}
+
+/// What a chunk is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Whole,
+    Xattrs,
+}
+
+impl Sender<'_> {
+    async fn content(&mut self, node: &NodeCut) -> Result<()> {
+        let ino = node.node.ino;
+        if let Some(view) = &node.file {
+            self.file(ino, view).await?;
+        }
+        if let Some(target) = &node.symlink {
+            self.small(ino, Wanted::Whole, target, INLINE_MAX).await?;
+        }
+        if let Some(xattrs) = &node.xattrs {
+            self.small(ino, Wanted::Xattrs, xattrs, XATTR_INLINE_MAX).await?;
+        }
+        Ok(())
+    }
+
+    async fn small(&mut self, ino: Ino, wanted: Wanted, bytes: &Bytes, inline_max: usize) -> Result<()> {
+        if bytes.len() > inline_max {
+            return self.queue(ino, wanted, bytes.clone()).await;
+        }
+        let sent = self.entry(ino);
+        match wanted {
+            Wanted::Whole => sent.content = SentContent::Content(Content::Inline(bytes.clone())),
+            Wanted::Xattrs => sent.xattrs = Some(XattrsRef::Inline(bytes.clone())),
+        }
+        Ok(())
+    }
+
+    async fn file(&mut self, ino: Ino, view: &FileView) -> Result<()> {
+        let cache = self.cut.cache.clone();
+        let mut cutter = ContentCutter::new(view, &cache, &self.cut.reader).await?;
+        if let Some(bytes) = cutter.inline().await? {
+            self.entry(ino).content = SentContent::Content(Content::Inline(bytes));
+            return Ok(());
+        }
+        let mut pieces = Pieces { slots: Vec::new(), waiting: Vec::new(), bytes: 0 };
+        while let Some(step) = cutter.next().await? {
+            pieces.add(step);
+            if pieces.bytes >= PUBLISH_BATCH_BYTES {
+                pieces.send(self.lease, self.publisher, self.cut.position).await?;
+            }
+        }
+        // A file of one new chunk travels with others; the pieces of a larger one are sent on their own.
+        if let [Slot::Pending(_)] = &pieces.slots[..]
+            && let Some(bytes) = pieces.waiting.pop()
+        {
+            return self.queue(ino, Wanted::Whole, bytes).await;
+        }
+        pieces.send(self.lease, self.publisher, self.cut.position).await?;
+        let blob = Blob::new(pieces.slots.into_iter().filter_map(|slot| match slot {
+            Slot::Known(extent) => Some(extent),
+            Slot::Pending(_) => None,
+        }));
+        self.entry(ino).content = match blob.extents() {
+            [Extent::Chunk(chunk)] => SentContent::Content(Content::Chunk(*chunk)),
+            _ => SentContent::Extents(blob),
+        };
+        Ok(())
+    }
+
+    fn entry(&mut self, ino: Ino) -> &mut Sent {
+        self.sent.entry(ino).or_insert(Sent { content: SentContent::Content(Content::EMPTY), xattrs: None })
+    }
+
+    async fn queue(&mut self, ino: Ino, wanted: Wanted, bytes: Bytes) -> Result<()> {
+        self.bytes += bytes.len();
+        self.chunks.push((ino, wanted, bytes));
+        if self.bytes >= PUBLISH_BATCH_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let waiting = std::mem::take(&mut self.chunks);
+        self.bytes = 0;
+        let contents = waiting.iter().map(|(_, _, bytes)| bytes.clone()).collect();
+        let named = put_chunks(self.lease, self.publisher, self.cut.position, contents).await?;
+        for ((ino, wanted, _), chunk) in waiting.into_iter().zip(named) {
+            let sent = self.entry(ino);
+            match wanted {
+                Wanted::Whole => sent.content = SentContent::Content(Content::Chunk(chunk)),
+                Wanted::Xattrs => sent.xattrs = Some(XattrsRef::Chunk(chunk)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The pieces of one large file.
+struct Pieces {
+    slots: Vec<Slot>,
+    waiting: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Pieces {
+    fn add(&mut self, step: Step) {
+        self.slots.push(match step {
+            Step::Kept(chunk) => Slot::Known(Extent::Chunk(chunk)),
+            Step::Hole(length) => Slot::Known(Extent::Hole(length)),
+            Step::New(bytes) => {
+                self.bytes += bytes.len();
+                self.waiting.push(bytes);
+                Slot::Pending(self.waiting.len() - 1)
+            }
+            Step::Read(_) => unreachable!("because the content cutter answers reads itself"),
+        });
+    }
+
+    async fn send(&mut self, lease: &Lease, publisher: &dyn Publisher, position: u64) -> Result<()> {
+        let named = put_chunks(lease, publisher, position, std::mem::take(&mut self.waiting)).await?;
+        self.bytes = 0;
+        for slot in &mut self.slots {
+            if let Slot::Pending(index) = slot {
+                *slot = Slot::Known(Extent::Chunk(named[*index]));
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn put_chunks(
+    lease: &Lease,
+    publisher: &dyn Publisher,
+    position: u64,
+    contents: Vec<Bytes>,
+) -> Result<Vec<ChunkRef>> {
+    if contents.is_empty() {
+        return Ok(Vec::new());
+    }
+    let count = contents.len();
+    let named = publisher.put_chunks(lease, position, contents).await?;
+    if named.len() != count {
+        return Err(Error::new(Kind::Internal, "the engine named another number of chunks than it was sent"));
+    }
+    Ok(named)
+}
+
+fn change_of(cut: &NodeCut, sent: Option<&Sent>) -> NodeChange {
+    let mut node = cut.node.clone();
+    let mut extents = None;
+    if let Some(sent) = sent {
+        if let Some(xattrs) = &sent.xattrs {
+            node.xattrs = xattrs.clone();
+        }
+        let content = match &sent.content {
+            SentContent::Content(content) => content.clone(),
+            SentContent::Extents(blob) => {
+                extents = Some(blob.clone());
+                Content::EMPTY
+            }
+        };
+        match &mut node.body {
+            Body::File(body) if cut.file.is_some() => *body = content,
+            Body::Symlink(body) if cut.symlink.is_some() => *body = content,
+            _ => {}
+        }
+    }
+    NodeChange { node, extents, linked: cut.linked }
+}

@@ -1,0 +1,434 @@
+//! The overlay in memory: the inodes, and what one journal record does to them.
+//!
+//! Every change goes the same way, live and in a replay: checked, written to the journal as a record, applied by
+//! [`State::apply`]. Lookups fall through the changed names to the base trees.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::answer::{Answer, Miss, Stop};
+use super::cache::CachedBase;
+use super::extents::Piece;
+use super::inode::{Inode, InodeBody, InodeXattrs, UNCHANGED};
+use super::journal::Journal;
+use super::record::{Place, Record};
+use crate::clock::Time;
+use crate::error::{Error, Kind, Result};
+use crate::id::SnapshotId;
+use crate::name::Name;
+use crate::object::{Ino, Node, Snapshot, Subtree, Target, Xattrs};
+
+/// Everything of a workspace that changes, under one lock.
+pub(super) struct State {
+    pub(super) inodes: HashMap<Ino, Inode>,
+    pub(super) base: SnapshotId,
+    pub(super) links: Option<Subtree>,
+    pub(super) cache: Arc<CachedBase>,
+    /// `None`: read-only.
+    pub(super) journal: Option<Journal>,
+    /// Inode numbers that are ours and not used yet.
+    pub(super) free_inos: Range<u64>,
+    /// Grows with every cut; what was adopted in an older one must be adopted again.
+    pub(super) period: u32,
+    /// Inodes changed since the base.
+    pub(super) changed: BTreeSet<Ino>,
+    /// Inodes of the link table that lost their last name, with the position where.
+    pub(super) unlinked: BTreeMap<Ino, u64>,
+    /// Inodes that the journal calls nameless: their changes are not replayed.
+    pub(super) nameless: BTreeSet<Ino>,
+    /// Inodes that lost their last name and are still open.
+    pub(super) orphans: BTreeSet<Ino>,
+    /// Inodes marked as adopted by records that are staged, not written.
+    adopting: Vec<Ino>,
+    pub(super) frozen: bool,
+    pub(super) closed: bool,
+}
+
+impl State {
+    pub(super) fn new(base: SnapshotId, snapshot: &Snapshot, cache: Arc<CachedBase>) -> State {
+        let mut root = Inode::from_node(&snapshot.root, None, false);
+        root.references = 1;
+        State {
+            inodes: HashMap::from([(Ino::ROOT, root)]),
+            base,
+            links: snapshot.links,
+            cache,
+            journal: None,
+            free_inos: 0..0,
+            period: 1,
+            changed: BTreeSet::new(),
+            unlinked: BTreeMap::new(),
+            nameless: BTreeSet::new(),
+            orphans: BTreeSet::new(),
+            adopting: Vec::new(),
+            frozen: false,
+            closed: false,
+        }
+    }
+
+    pub(super) fn inode(&self, ino: Ino) -> Result<&Inode> {
+        self.inodes
+            .get(&ino)
+            .ok_or_else(|| Error::new(Kind::Stale, format!("inode {} is not in the workspace any more", ino.0)))
+    }
+
+    fn inode_mut(&mut self, ino: Ino) -> Result<&mut Inode> {
+        self.inodes
+            .get_mut(&ino)
+            .ok_or_else(|| Error::corrupt(format!("the journal changes inode {}, which it does not know", ino.0)))
+    }
+
+    /// The inode that `name` stands for, brought into memory; `None` if there is no such name.
+    pub(super) fn find(&mut self, parent: Ino, name: &[u8]) -> Answer<Option<Ino>> {
+        if name.len() > crate::limits::NAME_MAX {
+            return Err(Error::new(Kind::NameTooLong, "a name has at most 255 bytes").into());
+        }
+        let inode = self.inode(parent)?;
+        let Some(directory) = inode.directory() else {
+            return Err(
+                Error::new(Kind::NotADirectory, "a name was looked up in something that is not a directory").into()
+            );
+        };
+        if let Some(change) = directory.changes.get(name) {
+            return Ok(change.ino);
+        }
+        let Some(base) = directory.base else { return Ok(None) };
+        let Some(entry) = self.cache.entry(base, name)? else { return Ok(None) };
+        match entry.target {
+            Target::Node(node) => {
+                self.bring_in(&node, Some((parent, entry.name)), false);
+                Ok(Some(node.ino))
+            }
+            Target::Link(ino) => {
+                self.find_linked(ino, Some((parent, entry.name)))?;
+                Ok(Some(ino))
+            }
+        }
+    }
+
+    /// Brings an inode of the base's link table into memory.
+    pub(super) fn find_linked(&mut self, ino: Ino, place: Option<(Ino, Name)>) -> Answer<()> {
+        if !self.inodes.contains_key(&ino) {
+            let Some(table) = self.links else {
+                return Err(
+                    Error::corrupt(format!("inode {} is said to be in a link table that is not there", ino.0)).into()
+                );
+            };
+            let node = self.cache.linked(&table, ino)?;
+            self.bring_in(&node, place, true);
+        }
+        Ok(())
+    }
+
+    /// Brings an inode of the base into memory, unless it is there.
+    pub(super) fn bring_in(&mut self, node: &Node, place: Option<(Ino, Name)>, linked: bool) {
+        if self.inodes.contains_key(&node.ino) {
+            return;
+        }
+        self.hold_parent(place.as_ref());
+        self.inodes.insert(node.ino, Inode::from_node(node, place, linked));
+    }
+
+    fn hold_parent(&mut self, place: Option<&(Ino, Name)>) {
+        if let Some((parent, _)) = place
+            && let Some(parent) = self.inodes.get_mut(parent)
+        {
+            parent.residents += 1;
+        }
+    }
+
+    fn release_parent(&mut self, place: Option<&(Ino, Name)>) {
+        if let Some((parent, _)) = place {
+            if let Some(inode) = self.inodes.get_mut(parent) {
+                inode.residents = inode.residents.saturating_sub(1);
+            }
+            self.drop_if_idle(*parent);
+        }
+    }
+
+    /// Moves an inode in memory to another place.
+    fn set_place(&mut self, ino: Ino, place: Option<(Ino, Name)>) -> Result<()> {
+        self.hold_parent(place.as_ref());
+        let old = std::mem::replace(&mut self.inode_mut(ino)?.parent, place);
+        self.release_parent(old.as_ref());
+        Ok(())
+    }
+
+    /// Lets go of an inode that nobody needs in memory.
+    pub(super) fn drop_if_idle(&mut self, ino: Ino) {
+        let mut next = Some(ino);
+        while let Some(ino) = next.take() {
+            let Some(inode) = self.inodes.get(&ino) else { return };
+            let gone = inode.nlink == 0;
+            let needed = inode.references > 0 || inode.residents > 0 || (inode.changed_at != UNCHANGED && !gone);
+            if ino == Ino::ROOT || needed {
+                return;
+            }
+            let inode = self.inodes.remove(&ino).expect("because it was just seen");
+            self.changed.remove(&ino);
+            self.orphans.remove(&ino);
+            if let Some((parent, _)) = inode.parent {
+                if let Some(above) = self.inodes.get_mut(&parent) {
+                    above.residents = above.residents.saturating_sub(1);
+                }
+                next = Some(parent);
+            }
+        }
+    }
+
+    /// Refuses changes where there can be none now.
+    pub(super) fn check_writable(&self) -> Answer<()> {
+        if self.closed {
+            return Err(Error::new(Kind::Unavailable, "the workspace is closed").into());
+        }
+        if self.frozen {
+            return Err(Stop::Miss(Miss::Thaw));
+        }
+        if self.journal.is_none() {
+            return Err(Error::new(Kind::Denied, "the workspace is shown read-only").into());
+        }
+        Ok(())
+    }
+
+    fn journal_mut(&mut self) -> Result<&mut Journal> {
+        self.journal.as_mut().ok_or_else(|| Error::new(Kind::Denied, "the workspace is shown read-only"))
+    }
+
+    /// Stages the records that tell a replay where `ino` is, if this period has none yet. Ancestors come first.
+    pub(super) fn adopt(&mut self, ino: Ino) -> Result<()> {
+        let mut chain = Vec::new();
+        let mut next = Some(ino);
+        while let Some(ino) = next.take() {
+            let inode = self.inode(ino)?;
+            if inode.adopted == self.period || ino == Ino::ROOT {
+                break;
+            }
+            chain.push(ino);
+            if !inode.linked && inode.nlink > 0 {
+                next = inode.parent.as_ref().map(|(parent, _)| *parent);
+            }
+        }
+        for ino in chain.into_iter().rev() {
+            let inode = self.inodes.get_mut(&ino).expect("because it was just seen");
+            let place = match &inode.parent {
+                _ if inode.nlink == 0 => Place::Nowhere,
+                _ if inode.linked => Place::LinkTable,
+                Some((parent, name)) => Place::Name { parent: *parent, name: name.as_bytes() },
+                None => return Err(Error::new(Kind::Internal, format!("inode {} has no place", ino.0))),
+            };
+            let journal =
+                self.journal.as_mut().ok_or_else(|| Error::new(Kind::Denied, "the workspace is read-only"))?;
+            journal.stage(&Record::Adopt { ino, place });
+            inode.adopted = self.period;
+            self.adopting.push(ino);
+        }
+        Ok(())
+    }
+
+    /// Writes a record (after the staged adoptions) and applies it.
+    pub(super) fn change(&mut self, record: &Record<'_>, data: &[u8]) -> Result<()> {
+        let written = self.journal_mut()?.write(record, data);
+        let adopting = std::mem::take(&mut self.adopting);
+        let data_position = match written {
+            Ok(position) => position,
+            Err(error) => {
+                for ino in adopting {
+                    if let Some(inode) = self.inodes.get_mut(&ino) {
+                        inode.adopted = 0;
+                    }
+                }
+                return Err(error);
+            }
+        };
+        let end = self.journal_mut()?.position();
+        self.apply(record, data_position, end)
+    }
+
+    /// Does what a record says. `data_position` is where a write's data lies, `end` the position after the record.
+    pub(super) fn apply(&mut self, record: &Record<'_>, data_position: u64, end: u64) -> Result<()> {
+        match *record {
+            Record::Synced { .. } | Record::Adopt { .. } => Ok(()),
+            Record::Inos { first, count } => {
+                self.free_inos = first..first + count;
+                Ok(())
+            }
+            Record::Make { parent, name, ino, kind, mode, uid, gid, rdev, target, time } => {
+                let inode = Inode {
+                    mode,
+                    uid,
+                    gid,
+                    nlink: 1,
+                    mtime: time,
+                    ctime: time,
+                    atime: None,
+                    body: InodeBody::new(kind, rdev, target),
+                    xattrs: InodeXattrs::Own(Arc::new(Xattrs::default())),
+                    parent: None,
+                    linked: false,
+                    references: 0,
+                    residents: 0,
+                    changed_at: end,
+                    adopted: self.period,
+                };
+                self.inodes.insert(ino, inode);
+                self.changed.insert(ino);
+                self.free_inos.start = self.free_inos.start.max(ino.0 + 1);
+                self.set_name((parent, name), None, Some(ino), time, end)?;
+                self.set_place(ino, Some((parent, Name::new(name)?)))
+            }
+            Record::Link { ino, parent, name, time } => {
+                let first_place = {
+                    let inode = self.inode_mut(ino)?;
+                    inode.nlink += 1;
+                    let first = if inode.linked { None } else { inode.parent.clone() };
+                    inode.linked = true;
+                    first
+                };
+                if let Some((parent, name)) = first_place {
+                    // The first name, too, has to point into the link table from now on.
+                    let directory = self.inode_mut(parent)?.directory_mut().ok_or_else(not_a_directory)?;
+                    directory.set(name, Some(ino), end);
+                    self.touch(parent, None, end)?;
+                }
+                self.touch(ino, Some(time), end)?;
+                self.set_name((parent, name), None, Some(ino), time, end)
+            }
+            Record::Unlink { ino, parent, name, time } => {
+                self.set_name((parent, name), Some(ino), None, time, end)?;
+                self.lose_name(ino, time, end)
+            }
+            Record::Rename { ino, parent, name, new_parent, new_name, replaced, exchange, time } => {
+                self.apply_rename(ino, (parent, name), (new_parent, new_name), replaced, exchange, time, end)
+            }
+            Record::Attr { ino, mode, uid, gid, size, atime, mtime, time } => {
+                let inode = self.inode_mut(ino)?;
+                inode.mode = mode.unwrap_or(inode.mode);
+                inode.uid = uid.unwrap_or(inode.uid);
+                inode.gid = gid.unwrap_or(inode.gid);
+                inode.atime = atime.or(inode.atime);
+                if let (Some(size), Some(file)) = (size, inode.file_mut()) {
+                    file.resize(size);
+                    inode.mtime = time;
+                }
+                inode.mtime = mtime.unwrap_or(inode.mtime);
+                self.touch(ino, Some(time), end)
+            }
+            Record::Write { ino, offset, mode, time, length } => {
+                let inode = self.inode_mut(ino)?;
+                inode.mode = mode.unwrap_or(inode.mode);
+                inode.mtime = time;
+                let file = inode.file_mut().ok_or_else(not_a_file)?;
+                file.overlay.insert(offset, Piece { length, position: data_position, zero: false });
+                file.size = file.size.max(offset + length);
+                self.touch(ino, Some(time), end)
+            }
+            Record::Zero { ino, offset, length, size, mode, time } => {
+                let inode = self.inode_mut(ino)?;
+                inode.mode = mode.unwrap_or(inode.mode);
+                inode.mtime = time;
+                let file = inode.file_mut().ok_or_else(not_a_file)?;
+                file.overlay.insert(offset, Piece { length, position: data_position, zero: true });
+                file.size = size;
+                self.touch(ino, Some(time), end)
+            }
+            Record::Xattr { ino, name, value, time } => {
+                let inode = self.inode_mut(ino)?;
+                let InodeXattrs::Own(xattrs) = &mut inode.xattrs else {
+                    return Err(Error::corrupt("the journal changes attributes that were not loaded"));
+                };
+                let xattrs = Arc::make_mut(xattrs);
+                match value {
+                    Some(value) => xattrs.set(name, value)?,
+                    None => drop(xattrs.remove(name)),
+                }
+                self.touch(ino, Some(time), end)
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the fields of one record")]
+    fn apply_rename(
+        &mut self,
+        ino: Ino,
+        from: (Ino, &[u8]),
+        to: (Ino, &[u8]),
+        replaced: Option<Ino>,
+        exchange: bool,
+        time: Time,
+        end: u64,
+    ) -> Result<()> {
+        let back = if exchange { replaced } else { None };
+        self.set_name(from, Some(ino), back, time, end)?;
+        self.set_name(to, replaced, Some(ino), time, end)?;
+        self.set_place(ino, Some((to.0, Name::new(to.1)?)))?;
+        self.touch(ino, Some(time), end)?;
+        match (replaced, exchange) {
+            (Some(other), true) => {
+                self.set_place(other, Some((from.0, Name::new(from.1)?)))?;
+                self.touch(other, Some(time), end)
+            }
+            (Some(other), false) => self.lose_name(other, time, end),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Lets a name of a directory stand for `ino` (or nothing), keeping its counts and times.
+    fn set_name(
+        &mut self,
+        place: (Ino, &[u8]),
+        was: Option<Ino>,
+        ino: Option<Ino>,
+        time: Time,
+        end: u64,
+    ) -> Result<()> {
+        let (parent, name) = place;
+        let is_directory = |state: &Self, ino: Option<Ino>| {
+            ino.and_then(|ino| state.inodes.get(&ino)).is_some_and(Inode::is_directory)
+        };
+        let (lost, won) = (is_directory(self, was), is_directory(self, ino));
+        let directory = self.inode_mut(parent)?.directory_mut().ok_or_else(not_a_directory)?;
+        directory.entries = directory.entries + u64::from(ino.is_some()) - u64::from(was.is_some());
+        directory.subdirs = directory.subdirs + u64::from(won) - u64::from(lost);
+        directory.set(Name::new(name)?, ino, end);
+        let inode = self.inode_mut(parent)?;
+        inode.mtime = time;
+        self.touch(parent, Some(time), end)
+    }
+
+    fn lose_name(&mut self, ino: Ino, time: Time, end: u64) -> Result<()> {
+        let inode = self.inode_mut(ino)?;
+        inode.nlink = if inode.is_directory() { 0 } else { inode.nlink.saturating_sub(1) };
+        let (gone, linked) = (inode.nlink == 0, inode.linked);
+        self.touch(ino, Some(time), end)?;
+        if gone {
+            self.changed.remove(&ino);
+            self.orphans.insert(ino);
+            if linked {
+                self.unlinked.insert(ino, end);
+            }
+            self.set_place(ino, None)?;
+            self.drop_if_idle(ino);
+        }
+        Ok(())
+    }
+
+    /// Notes that an inode has changed, and when if its ctime moves.
+    fn touch(&mut self, ino: Ino, ctime: Option<Time>, end: u64) -> Result<()> {
+        let inode = self.inode_mut(ino)?;
+        inode.ctime = ctime.unwrap_or(inode.ctime);
+        inode.changed_at = end;
+        if inode.nlink > 0 {
+            self.changed.insert(ino);
+        }
+        Ok(())
+    }
+}
+
+fn not_a_directory() -> Error {
+    Error::corrupt("the journal changes a name in something that is not a directory")
+}
+
+fn not_a_file() -> Error {
+    Error::corrupt("the journal writes to something that is not a file")
+}
