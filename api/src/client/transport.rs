@@ -147,7 +147,7 @@ impl Client {
         Client::build(endpoint, Some(starter), VERSION)
     }
 
-    pub(super) fn build(
+    pub(crate) fn build(
         endpoint: Endpoint,
         starter: Option<Arc<dyn EngineStarter>>,
         version: &'static str,
@@ -291,6 +291,12 @@ impl Client {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Any bytes to any URL, for tests of what no typed method would send.
+    #[cfg(test)]
+    pub(crate) async fn raw(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
+        self.send_and_read(method, path, "application/octet-stream", Some(body), Effort::ONCE).await
     }
 
     fn move_to(&self, endpoint: Endpoint) -> Result<()> {
