@@ -26,8 +26,12 @@ pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
 /// How often a mount that is asked to stop looks whether it is still busy.
 pub(crate) const BUSY_RETRY: Duration = Duration::from_millis(500);
+/// How long `status` waits for the mount's answer, which comes from memory.
+pub(crate) const REPORT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long `unmount` waits for the mount's process to end: it publishes first.
 pub(crate) const UNMOUNT_PATIENCE: Duration = Duration::from_secs(600);
+/// How long `unmount --lazy` waits for the mount's process to end: that is up to whoever still uses the mount.
+pub(crate) const LAZY_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a mount that was detached lazily may take to let its last user go before its process ends.
 pub(crate) const LAZY_GRACE: Duration = Duration::from_secs(1);
 /// How long a stopping mount waits for an engine that is away: the work is safe in the journal anyway.

@@ -21,5 +21,5 @@ mod processes;
 mod translate;
 
 pub use counters::Requests;
-pub use mount::{Mount, MountOptions};
+pub use mount::{Mount, MountOptions, unmount};
 pub use mountinfo::{check_mountpoint, clear_dead_mount, is_mounted};

@@ -46,7 +46,10 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
 
 /// Every access to a mount whose process has died answers ENOTCONN.
 fn is_dead(mount: &MountEntry) -> bool {
-    rustix::fs::stat(&mount.mountpoint).is_err_and(|error| error == rustix::io::Errno::NOTCONN)
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    // Cached attributes outlive the process, so the kernel must be made to ask.
+    let looked = statx(CWD, &mount.mountpoint, AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS);
+    looked.is_err_and(|error| error == rustix::io::Errno::NOTCONN)
 }
 
 async fn look(context: &Context, mount: &MountEntry) -> Outcome<Report> {
@@ -63,9 +66,9 @@ async fn look(context: &Context, mount: &MountEntry) -> Outcome<Report> {
     let Some((workspace, holder)) = holder_at(&context.data, &mount.mountpoint) else { return Ok(report) };
     report.pid = Some(holder.pid);
     report.journal = Some(context.data.holder(workspace));
-    let client = context.client().await?;
-    report.overlay = Some(client.holder_status(&workspace.to_hex()).await?);
-    report.requests = crate::holder::read_requests(&context.data.holder(workspace));
+    let said = crate::holder::ask(&context.data.holder(workspace), &holder).await?;
+    report.overlay = Some(said.overlay);
+    report.requests = said.requests;
     Ok(report)
 }
 

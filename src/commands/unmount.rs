@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rustix::mount::{UnmountFlags, unmount};
-use rustix::process::{Pid, Signal, kill_process};
+use vfs_core::base::PublishNote;
 use vfs_core::id::WorkspaceId;
 use vfs_core::workspace::{HolderFolder, HolderInfo};
 use vfs_core::{Error, Kind, Result};
@@ -13,10 +12,10 @@ use crate::cli::Unmount;
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
 use crate::folder::{DataFolder, absolute};
-use crate::holder::is_alive;
-use crate::limits::{POLL, UNMOUNT_PATIENCE};
+use crate::holder::{author, is_alive};
+use crate::limits::{LAZY_PATIENCE, POLL, UNMOUNT_PATIENCE};
 use crate::mounts::{self, MountEntry};
-use crate::print;
+use crate::{print, ready};
 
 /// Unmounts what is mounted at a folder.
 pub(crate) async fn run(context: &Context, options: Unmount) -> Outcome {
@@ -32,9 +31,9 @@ pub(crate) async fn run(context: &Context, options: Unmount) -> Outcome {
         return said(context, &at, line);
     }
     match holder_at(&context.data, &at) {
-        Some((workspace, holder)) if options.lazy => end_lazily(&context.data, workspace, &holder).await?,
-        Some((workspace, holder)) => release(context, workspace, &holder).await?,
-        None => unmount_directly(&mount, options.lazy)?,
+        Some((workspace, holder)) => release(context, workspace, &holder, options.lazy).await?,
+        // A read-only mount, or one of another data folder, whose process sees that it was unmounted.
+        None => unmount(&at, options.lazy).await?,
     }
     said(context, &at, "unmounted")
 }
@@ -54,43 +53,43 @@ pub(crate) fn holder_at(data: &DataFolder, at: &Path) -> Option<(WorkspaceId, Ho
     })
 }
 
-/// Asks through the engine, which can say why not; a mount that the engine does not reach is asked by a signal.
-async fn release(context: &Context, workspace: WorkspaceId, holder: &HolderInfo) -> Outcome {
+/// Publishes while the mount is still there, so that a busy mount stays whole; then unmounts. The process behind it
+/// sees that, publishes what came in between, gives the lease back and ends.
+async fn release(context: &Context, workspace: WorkspaceId, holder: &HolderInfo, lazy: bool) -> Outcome {
     let client = context.client().await?;
-    match client.release(&workspace.to_hex()).await {
-        Ok(()) => {}
-        Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Conflict | Kind::NotFound) => {
-            tracing::debug!("the engine does not reach the mount, it gets a signal: {}", error.chain());
-            terminate(holder)?;
-        }
-        Err(error) => return Err(error.into()),
+    let note = PublishNote { author: author(), automatic: true, ..PublishNote::default() };
+    if let Err(error) = client.checkpoint(&workspace.to_hex(), note).await {
+        tracing::info!("the mount could not publish before it is unmounted: {}", error.chain());
     }
-    Ok(wait_for_end(&context.data.holder(workspace), holder).await?)
+    unmount(&holder.mountpoint, lazy).await?;
+    wait_for_end(&context.data.holder(workspace), holder, lazy).await?;
+    let lease = client.workspace(&workspace.to_hex()).await?.holder;
+    if lease.is_some_and(|lease| lease.pid == holder.pid) {
+        let folder = context.data.holder(workspace);
+        let line = format!(
+            "unmounted, but not all is published; the work is safe in the journal {}: mount it again ({})",
+            folder.display(),
+            ready::last_line(&folder.join("mount.log"))
+        );
+        return Err(Failure::new(Kind::Unavailable, line));
+    }
+    Ok(())
 }
 
-/// The second signal detaches the mount even if something uses it; the first has published.
-async fn end_lazily(data: &DataFolder, workspace: WorkspaceId, holder: &HolderInfo) -> Outcome {
-    terminate(holder)?;
-    tokio::time::sleep(POLL * 4).await;
-    if is_alive(holder.pid) {
-        terminate(holder)?;
-    }
-    Ok(wait_for_end(&data.holder(workspace), holder).await?)
+async fn unmount(at: &Path, lazy: bool) -> Outcome {
+    let at = at.to_owned();
+    let unmounted = tokio::task::spawn_blocking(move || fuse_mount::unmount(&at, lazy)).await;
+    Ok(unmounted.map_err(|error| Error::new(Kind::Internal, "the unmount failed").because(error))??)
 }
 
-fn terminate(holder: &HolderInfo) -> Result<()> {
-    let pid = i32::try_from(holder.pid).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| Error::new(Kind::Internal, format!("{} is no process id", holder.pid)))?;
-    match kill_process(pid, Signal::TERM) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(error) => Err(Error::io(format!("cannot signal process {}", holder.pid), error.into())),
-    }
-}
-
-async fn wait_for_end(folder: &Path, holder: &HolderInfo) -> Result<()> {
-    let until = Instant::now() + UNMOUNT_PATIENCE;
+/// Waits until the process behind a mount has ended. One that was detached lazily lives as long as its users.
+async fn wait_for_end(folder: &Path, holder: &HolderInfo, lazy: bool) -> Result<()> {
+    let until = Instant::now() + if lazy { LAZY_PATIENCE } else { UNMOUNT_PATIENCE };
     let (folder, at): (PathBuf, &Path) = (folder.to_owned(), &holder.mountpoint);
     while is_alive(holder.pid) && HolderFolder::holder(&folder).is_some_and(|now| now.pid == holder.pid) {
+        if lazy && Instant::now() >= until {
+            return Ok(());
+        }
         if Instant::now() >= until {
             let log = folder.join("mount.log");
             let line = format!("process {} does not end; its log is {}", holder.pid, log.display());
@@ -102,35 +101,4 @@ async fn wait_for_end(folder: &Path, holder: &HolderInfo) -> Result<()> {
         Some(_) => fuse_mount::clear_dead_mount(at).map(|_| ()),
         None => Ok(()),
     }
-}
-
-/// A read-only mount, or one of another data folder, whose process sees that it was unmounted and publishes.
-fn unmount_directly(mount: &MountEntry, lazy: bool) -> Outcome {
-    let at = &mount.mountpoint;
-    let flags = if lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
-    match unmount(at, flags) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::BUSY) => {
-            let line = format!("{} is busy: `fuser -vm {}` says who uses it, --lazy detaches it", at.display(), at.display());
-            Err(Failure::new(Kind::Busy, line))
-        }
-        Err(rustix::io::Errno::PERM) => fusermount(at, lazy),
-        Err(error) => Err(Error::io(format!("cannot unmount {}", at.display()), error.into()).into()),
-    }
-}
-
-fn fusermount(at: &Path, lazy: bool) -> Outcome {
-    let output = std::process::Command::new("fusermount3")
-        .arg(if lazy { "-uz" } else { "-u" })
-        .arg("--")
-        .arg(at)
-        .stdin(std::process::Stdio::null())
-        .output()
-        .map_err(|error| Error::io("cannot run fusermount3", error))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    let kind = if said.contains("busy") { Kind::Busy } else { Kind::Denied };
-    Err(Failure::new(kind, format!("cannot unmount {}: {said}", at.display())))
 }

@@ -1,7 +1,5 @@
 //! What the engine can ask of this mount, over the connection that the mount keeps open.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::client::{self, ControlHandler};
@@ -36,8 +34,16 @@ impl ControlHandler for Holder {
         Holder::barrier(self, note).await
     }
 
+    async fn barrier_and_freeze(&self, note: PublishNote) -> Result<SnapshotId> {
+        Holder::barrier_and_freeze(self, note).await
+    }
+
+    async fn thaw(&self) -> Result<()> {
+        self.workspace.thaw();
+        Ok(())
+    }
+
     async fn status(&self) -> Result<Status> {
-        self.write_requests();
         Ok(self.workspace.status())
     }
 
@@ -57,30 +63,4 @@ impl ControlHandler for Holder {
         }
         self.workspace.renew_lease(attached.lease)
     }
-}
-
-impl Holder {
-    /// Leaves the counts of the kernel's requests beside the journal, where `esker status` reads them.
-    fn write_requests(&self) {
-        let requests = self.mount.counters();
-        let counts: BTreeMap<&str, u64> = requests.by_operation.iter().copied().collect();
-        let path = requests_path(&self.folder);
-        let temporary = path.with_extension("new");
-        let written = std::fs::write(&temporary, crate::print::json_line(&counts))
-            .and_then(|()| std::fs::rename(&temporary, &path));
-        if let Err(error) = written {
-            tracing::debug!("cannot write {}: {error}", path.display());
-        }
-    }
-}
-
-/// Where a holder leaves its counts.
-fn requests_path(folder: &Path) -> PathBuf {
-    folder.join("requests.json")
-}
-
-/// The counts that a holder left when it was last asked for its status.
-pub(crate) fn read_requests(folder: &Path) -> BTreeMap<String, u64> {
-    let text = std::fs::read(requests_path(folder)).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
 }

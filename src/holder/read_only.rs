@@ -37,7 +37,12 @@ pub(crate) async fn show(
     let mut signals = Signals::listen()?;
     prepare_mountpoint(at)?;
     let snapshot = client.snapshot_object(shown.snapshot).await?;
-    let workspace = Workspace::open_read_only(snapshot, Arc::new(client.holder(shown.workspace)), Arc::new(SystemClock)).await?;
+    let workspace = Workspace::open_read_only(
+        shown.snapshot,
+        snapshot,
+        Arc::new(client.holder(shown.workspace)),
+        Arc::new(SystemClock),
+    ).await?;
     let options = MountOptions {
         read_only: true,
         allow_other: shown.allow_other,

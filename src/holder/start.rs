@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use api::client::{Client, WorkspaceClient};
 use fuse_mount::{Mount, MountOptions};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use vfs_core::clock::SystemClock;
 use vfs_core::id::{HolderId, WorkspaceId};
@@ -14,7 +15,7 @@ use vfs_core::workspace::{HolderFolder, HolderInfo, Workspace};
 use vfs_core::{Error, Kind, Result};
 
 use super::stop::{self, Reason};
-use super::{End, Holder, checkpoints, control, host, prepare_mountpoint};
+use super::{End, Holder, checkpoints, control, host, prepare_mountpoint, report};
 use crate::exit::Outcome;
 use crate::folder::DataFolder;
 use crate::limits::{LOCK_PATIENCE, POLL};
@@ -56,9 +57,12 @@ pub(crate) async fn hold(
     tell: &dyn Fn(&str),
 ) -> Outcome {
     let mut signals = Signals::listen()?;
+    // Caught before the folder is locked, because whoever sees the lock may ask.
+    let asked = signal(SignalKind::user_defined1()).map_err(|error| Error::io("cannot listen for signals", error))?;
     let (holder, who, started) = attach(data, client.holder(wanted.id), wanted).await?;
     let control = tokio::spawn(control::run(holder.clone(), who));
     let checkpoints = tokio::spawn(checkpoints::run(holder.clone()));
+    let reports = tokio::spawn(report::run(holder.clone(), asked));
     let said = say(&started);
     let reason = match &said {
         Ok(()) => stop::wait(&holder, &mut signals).await,
@@ -67,6 +71,7 @@ pub(crate) async fn hold(
     checkpoints.abort();
     let stopped = stop::stop(&holder, reason, &mut signals, tell).await;
     control.abort();
+    reports.abort();
     said.and(stopped)
 }
 
@@ -100,7 +105,7 @@ async fn attach(data: &DataFolder, client: WorkspaceClient, wanted: Wanted) -> O
         pid: info.pid,
     };
     let end = watch::Sender::new(End::No);
-    let holder = Holder { name, folder: path, client, workspace, mount: Arc::new(mount), end };
+    let holder = Holder { name, folder: path, client, workspace, mount: Arc::new(mount), first_base: status.base, end };
     Ok((Arc::new(holder), who, started))
 }
 
