@@ -425,7 +425,7 @@ pub(super) async fn read_all(response: Response) -> Result<Bytes> {
     let mut body = response.bytes_stream();
     let mut all = BytesMut::with_capacity(expected as usize);
     while let Some(part) = body.next().await {
-        all.extend_from_slice(&part.map_err(|error| broken(error))?);
+        all.extend_from_slice(&part.map_err(broken)?);
         if all.len() > ANSWER_MAX {
             return Err(too_long());
         }

@@ -52,6 +52,8 @@ async fn wrong_urls_and_methods_have_our_shape() {
     assert_eq!((status, body["error"]["kind"].as_str()), (StatusCode::BAD_REQUEST, Some("invalid")));
     let (status, _) = world.raw("POST", "/v1/workspaces", Some("{\"name\":\"a\",\"form\":\"b\"}")).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "a misspelt field is not ignored");
+    let (status, body) = world.raw("GET", "/v1/workspaces/%ff", None).await;
+    assert_eq!((status, body["error"]["kind"].as_str()), (StatusCode::BAD_REQUEST, Some("invalid")));
     let large = format!("{{\"name\":\"{}\"}}", "x".repeat(crate::limits::JSON_BODY_MAX));
     let (status, body) = world.raw("POST", "/v1/workspaces", Some(&large)).await;
     assert_eq!((status, body["error"]["kind"].as_str()), (StatusCode::PAYLOAD_TOO_LARGE, Some("too_large")));

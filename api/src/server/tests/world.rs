@@ -89,10 +89,10 @@ pub(crate) async fn talk(
     body: Option<&str>,
 ) -> (StatusCode, Value) {
     let length = body.map_or(0, str::len);
+    let connection = if headers.contains("connection:") { "" } else { "connection: close\r\n" };
     let json = if body.is_some() { "content-type: application/json\r\n" } else { "" };
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{json}content-length: {length}\r\n{headers}\r\n"
-    );
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{connection}{json}content-length: {length}\r\n{headers}\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     // The engine may refuse a large body before it has read it.
     let _ = stream.write_all(body.unwrap_or_default().as_bytes()).await;
