@@ -20,7 +20,9 @@ use super::snapshots::{parse_id, state_of};
 use super::workspaces::is_fresh;
 use crate::limits::{CHANGED_PATHS_MAX, EXCLUDES_MAX};
 use crate::wire::JobLine;
-use crate::wire::transfer::{ExportRequest, Exported, ImportRequest, Imported, LocalPath, ScanRequest, Scanned, Skipped};
+use crate::wire::transfer::{
+    ExportRequest, Exported, ImportRequest, Imported, LocalPath, ScanRequest, Scanned, Skipped,
+};
 
 /// Measures a folder of the engine's machine, and says whether it has changed since it was imported.
 #[utoipa::path(

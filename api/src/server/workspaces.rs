@@ -241,7 +241,7 @@ pub(super) fn reachable_holder(state: &ServerState, workspace: &WorkspaceInfo) -
 }
 
 /// A holder that was heard of less than a lease's life ago may come back with unpublished work.
-fn is_fresh(state: &ServerState, lease: &LeaseInfo) -> bool {
+pub(super) fn is_fresh(state: &ServerState, lease: &LeaseInfo) -> bool {
     let silent_ns = state.clock().now().as_nanos() - lease.last_seen.as_nanos();
     lease.connected || silent_ns.unsigned_abs() < LEASE_TTL.as_nanos()
 }
