@@ -24,6 +24,8 @@ use crate::mount::MountOptions;
 const DEVICE: &str = "/dev/fuse";
 const HELPER: &str = "fusermount3";
 const SUBTYPE: &str = "esker";
+/// The type of our mounts in the table of mounts.
+pub(crate) const KIND: &str = "fuse.esker";
 
 /// Mounts at `mountpoint` and returns the kernel's end of the conversation.
 pub(crate) fn mount(mountpoint: &Path, options: &MountOptions) -> Result<OwnedFd> {
@@ -58,7 +60,7 @@ fn mount_directly(mountpoint: &Path, options: &MountOptions) -> Result<Option<Ow
     let data = mount_data(device.as_raw_fd(), options);
     let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
     flags.set(MountFlags::RDONLY, options.read_only);
-    match rustix::mount::mount(&*options.fs_name, mountpoint, format!("fuse.{SUBTYPE}"), flags, Some(data.as_c_str())) {
+    match rustix::mount::mount(&*options.fs_name, mountpoint, KIND, flags, Some(data.as_c_str())) {
         Ok(()) => Ok(Some(device)),
         Err(Errno::PERM) => Ok(None),
         Err(error) => Err(Error::io(format!("mounting at {} failed", mountpoint.display()), error.into())),

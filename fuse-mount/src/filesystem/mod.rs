@@ -330,6 +330,8 @@ impl Filesystem for Translator {
         reply: ReplyWrite,
     ) {
         self.core.count(Op::Write);
+        #[cfg(test)]
+        std::thread::sleep(*self.core.write_delay.lock());
         let (ino, written) = (to::ino(node), data.len() as u32);
         let kill = flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         let operation = move |w: &Workspace, [data]: [&[u8]; 1]| w.write(ino, offset, data, kill);
