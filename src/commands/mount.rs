@@ -63,6 +63,9 @@ async fn detach(context: &Context, options: &Options, state: &StateName, at: &Pa
     let folder = context.data.holder(workspace.id);
     crate::folder::private(&folder)?;
     let mut arguments: Vec<OsString> = vec!["--data".into(), context.data.path().into(), "mount".into()];
+    if let Some(url) = &context.engine {
+        arguments.extend(["--engine".into(), url.into()]);
+    }
     arguments.push("--detached".into());
     let flags = [(options.read_only, "--read-only"), (options.allow_other, "--allow-other")];
     arguments.extend(flags.into_iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| flag.into()));

@@ -34,6 +34,15 @@ impl ControlHandler for Holder {
         Holder::barrier(self, note).await
     }
 
+    async fn barrier_and_freeze(&self, note: PublishNote) -> Result<SnapshotId> {
+        Holder::barrier_and_freeze(self, note).await
+    }
+
+    async fn thaw(&self) -> Result<()> {
+        self.workspace.thaw();
+        Ok(())
+    }
+
     async fn status(&self) -> Result<Status> {
         Ok(self.workspace.status())
     }

@@ -45,6 +45,8 @@ struct Holder {
     client: WorkspaceClient,
     workspace: Arc<Workspace>,
     mount: Arc<Mount>,
+    /// The snapshot it started from.
+    first_base: SnapshotId,
     end: watch::Sender<End>,
 }
 
@@ -54,11 +56,28 @@ impl Holder {
         self.workspace.lease().expect("because a holder's workspace is not read-only")
     }
 
+    /// What is said about the snapshot that an unmount leaves. A mount that changed nothing leaves none.
+    fn final_note(&self) -> PublishNote {
+        let unchanged = self.workspace.base() == self.first_base && self.workspace.status().changed_inodes == 0;
+        let message = if unchanged { String::new() } else { "unmounted".to_owned() };
+        PublishNote { author: author(), message, automatic: unchanged, ..PublishNote::default() }
+    }
+
     /// Publishes everything written before the call, also through shared mappings.
     async fn barrier(&self, note: PublishNote) -> Result<SnapshotId> {
-        let mount = self.mount.clone();
-        blocking(move || if mount.has_ended() { Ok(()) } else { mount.flush_mapped() }).await?;
+        self.flush_mapped().await?;
         self.workspace.checkpoint(note).await
+    }
+
+    /// The same, and lets no change through after it until a swap or a thaw.
+    async fn barrier_and_freeze(&self, note: PublishNote) -> Result<SnapshotId> {
+        self.flush_mapped().await?;
+        self.workspace.checkpoint_and_freeze(note).await
+    }
+
+    async fn flush_mapped(&self) -> Result<()> {
+        let mount = self.mount.clone();
+        blocking(move || if mount.has_ended() { Ok(()) } else { mount.flush_mapped() }).await
     }
 
     /// Shows another snapshot and tells the kernel. Comes back when the kernel has heard it.
@@ -75,11 +94,11 @@ impl Holder {
 
     /// Publishes and unmounts; `Busy` names who still uses the mount, which then goes on.
     async fn release(&self) -> Result<()> {
-        self.barrier(final_note(&self.name)).await?;
+        self.barrier(self.final_note()).await?;
         let mount = self.mount.clone();
         blocking(move || mount.unmount(false)).await?;
         if self.workspace.dirty_since().is_some() {
-            self.barrier(final_note(&self.name)).await?;
+            self.barrier(self.final_note()).await?;
         }
         self.client.detach(&self.lease()).await
     }
@@ -104,10 +123,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     }
 }
 
-/// What is said about the snapshot that an unmount leaves.
-fn final_note(name: &str) -> PublishNote {
-    PublishNote { author: author(), message: format!("unmounted {name}"), ..PublishNote::default() }
-}
 
 /// Who asks for snapshots on this machine.
 pub(crate) fn author() -> String {
@@ -129,7 +144,9 @@ pub(crate) fn prepare_mountpoint(path: &Path) -> Result<()> {
         let line = format!("{} is mounted at {} already; unmount it first", mount.source, path.display());
         return Err(Error::new(Kind::Busy, line));
     }
-    std::fs::create_dir_all(path)
-        .map_err(|error| Error::io(format!("cannot make the mount point {}", path.display()), error))?;
+    if std::fs::symlink_metadata(path).is_err() {
+        std::fs::create_dir_all(path)
+            .map_err(|error| Error::io(format!("cannot make the mount point {}", path.display()), error))?;
+    }
     fuse_mount::check_mountpoint(path)
 }

@@ -105,7 +105,7 @@ async fn attach(data: &DataFolder, client: WorkspaceClient, wanted: Wanted) -> O
         pid: info.pid,
     };
     let end = watch::Sender::new(End::No);
-    let holder = Holder { name, folder: path, client, workspace, mount: Arc::new(mount), end };
+    let holder = Holder { name, folder: path, client, workspace, mount: Arc::new(mount), first_base: status.base, end };
     Ok((Arc::new(holder), who, started))
 }
 

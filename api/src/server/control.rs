@@ -93,7 +93,17 @@ impl Holder {
 
     /// Everything written before this call is published; returns the snapshot.
     pub async fn barrier(&self, note: PublishNote) -> Result<SnapshotId> {
-        self.call(ControlCall::Barrier { note: note.into() }, BARRIER_DEADLINE).await
+        self.call(ControlCall::Barrier { note: note.into(), freeze: false }, BARRIER_DEADLINE).await
+    }
+
+    /// Like [`Holder::barrier`], and nothing is written after it until [`Holder::swap_base`] or [`Holder::thaw`].
+    pub async fn barrier_and_freeze(&self, note: PublishNote) -> Result<SnapshotId> {
+        self.call(ControlCall::Barrier { note: note.into(), freeze: true }, BARRIER_DEADLINE).await
+    }
+
+    /// Changes go through again.
+    pub async fn thaw(&self) -> Result<()> {
+        self.call(ControlCall::Thaw, STATUS_DEADLINE).await
     }
 
     /// What the holder has in its overlay and caches.

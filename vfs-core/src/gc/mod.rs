@@ -49,12 +49,6 @@ async fn run(repo: &Repo, options: GcOptions, progress: &OnProgress) -> Result<G
     marked.add(repo.store(), roots.snapshots.iter().copied(), progress).await?;
     for _ in 0..GC_ROUNDS_MAX {
         let reachable = reachable_packs(repo, &marked, progress).await?;
-        if let Some(missing) =
-            reachable.keys().find(|pack| known.iter().all(|row| row.id != **pack) && !listed.contains_key(*pack))
-        {
-            // It may just be younger than the list.
-            repo.store().bucket().get_range(&repo.store().pack_name(*missing), 0..1).await?;
-        }
         let alone = repo.store().alone().await;
         let mut transaction = repo.database().begin().await?;
         if Roots::generation(&mut transaction).await? == roots.generation {
@@ -96,18 +90,16 @@ fn check_listed(repo: &Repo, known: &[PackRow], listed: &HashMap<PackId, u64>) -
     Ok(())
 }
 
-/// The packs that hold marked objects, each with how many. A marked object that no pack holds is damage.
-async fn reachable_packs(repo: &Repo, marked: &Marked, progress: &OnProgress) -> Result<HashMap<PackId, u64>> {
+/// The packs that hold marked objects. A marked object that no pack holds is damage.
+async fn reachable_packs(repo: &Repo, marked: &Marked, progress: &OnProgress) -> Result<HashSet<PackId>> {
     let ids: Vec<ObjectId> = marked.objects.iter().copied().collect();
-    let mut reachable = HashMap::new();
+    let mut reachable = HashSet::new();
     for (number, part) in ids.chunks(crate::limits::LOOKUP_MAX).enumerate() {
         let located = repo.store().locate(part).await?;
         if let Some(missing) = part.iter().find(|id| !located.contains_key(*id)) {
             return Err(Error::corrupt(format!("{missing} is needed but not stored: run `esker check`")));
         }
-        for location in located.values() {
-            *reachable.entry(location.pack).or_default() += 1;
-        }
+        reachable.extend(located.values().map(|location| location.pack));
         let done = (number * crate::limits::LOOKUP_MAX) as u64;
         progress(Progress { what: "located objects", done, total: Some(ids.len() as u64) });
     }
@@ -124,7 +116,7 @@ async fn sweep(
     repo: &Repo,
     options: GcOptions,
     mut transaction: Transaction,
-    reachable: &HashMap<PackId, u64>,
+    reachable: &HashSet<PackId>,
     progress: &OnProgress,
 ) -> Result<GcReport> {
     let now = repo.now();
@@ -133,7 +125,7 @@ async fn sweep(
     let mut doomed: Vec<PackRow> = Vec::new();
     for row in packs::all(&mut transaction, repo.tenant_number()).await? {
         report.packs += 1;
-        if reachable.contains_key(&row.id) || pinned.contains(&row.id) {
+        if reachable.contains(&row.id) || pinned.contains(&row.id) {
             if row.condemned.is_some() {
                 packs::condemn(&mut transaction, row.id, None).await?;
             }

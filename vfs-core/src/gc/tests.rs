@@ -19,6 +19,11 @@ async fn packs_in_bucket(repo: &Repo) -> usize {
     repo.store().bucket().list(&repo.store().pack_folder()).await.unwrap().len()
 }
 
+async fn pack_rows(repo: &Repo) -> Vec<crate::db::PackRow> {
+    let mut connection = repo.database().read().await.unwrap();
+    crate::db::packs::all(&mut connection, repo.tenant_number()).await.unwrap()
+}
+
 async fn assert_sound(repo: &Repo) {
     repo.store().forget_cached();
     let report = repo.check(CheckOptions { full: true }, &silent).await.unwrap();
@@ -67,6 +72,9 @@ async fn a_publish_that_reuses_a_condemned_pack_revives_it() {
     let mut mount = Mount::new(&repo, "kept").await;
     let snapshot = mount.write("again", &[content(1, 5000)], note("reuse")).await.unwrap();
     repo.detach(&mount.lease).await.unwrap();
+    let pack = repo.store().locate(&[chunk]).await.unwrap()[&chunk].pack;
+    let row = pack_rows(&repo).await.into_iter().find(|row| row.id == pack).unwrap();
+    assert_eq!(row.condemned, None, "the publish itself revives it");
     clock.advance(HOUR * 2);
     repo.gc(DELETE_LATER, &silent).await.unwrap();
     assert_eq!(repo.store().read(chunk).await.unwrap(), content(1, 5000));
@@ -80,16 +88,7 @@ async fn a_publish_whose_reused_pack_was_deleted_conflicts_and_succeeds_when_beg
     let mut mount = Mount::new(&repo, "kept").await;
     mount.send("again", &[content(1, 5000)]).await.unwrap();
     let pack = repo.store().locate(&[chunk]).await.unwrap()[&chunk].pack;
-    // Another engine's gc, which knows nothing of the pins of this one.
-    let mut transaction = repo.database().begin().await.unwrap();
-    let number: i64 = sqlx::query_scalar("SELECT id FROM packs WHERE pack = ?")
-        .bind(&pack.as_bytes()[..])
-        .fetch_one(&mut *transaction)
-        .await
-        .unwrap();
-    repo.database().commit(transaction).await.unwrap();
-    assert!(number > 0);
-    // The batch must have looked the chunk up before gc takes it.
+    // The gc of another engine knows nothing of the pins of this one.
     let session = repo.batch();
     session.add(ObjectKind::Chunk, content(1, 5000)).await.unwrap();
     let relied = session.finish().await.unwrap();
@@ -159,6 +158,27 @@ async fn publishes_while_gc_runs_lose_nothing() {
     }
     assert!(collector.await.unwrap() > 0);
     assert_eq!(files(&repo, last).await.unwrap().len(), 3);
+    assert_sound(&repo).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publish_that_is_committed_while_gc_marks_is_not_overlooked() {
+    let (repo, _, chunk) = repo_with_garbage().await;
+    let (publisher, published) = (repo.clone(), std::sync::Once::new());
+    let publish = async move |repo: Repo| {
+        let mut mount = Mount::new(&repo, "kept").await;
+        mount.write("again", &[content(1, 5000)], note("just then")).await.unwrap();
+        repo.detach(&mount.lease).await.unwrap();
+    };
+    let on_progress = move |_: crate::progress::Progress| {
+        published.call_once(|| {
+            let handle = tokio::runtime::Handle::current();
+            tokio::task::block_in_place(|| handle.block_on(publish(publisher.clone())));
+        });
+    };
+    let deleted = repo.gc(DELETE_NOW, &on_progress).await.unwrap();
+    assert_eq!(deleted.roots, 3, "the new snapshot was marked");
+    assert_eq!(repo.store().read(chunk).await.unwrap(), content(1, 5000));
     assert_sound(&repo).await;
 }
 

@@ -151,18 +151,20 @@ impl Batch {
         self.move_pending().await
     }
 
-    /// Brings finished packs into the bucket and then into the index, in order.
+    /// Brings finished packs into the bucket and then, all at once, into the index.
     async fn upload_closed(&self) -> Result<()> {
-        loop {
-            let Some(pack) = self.state.lock().closed.front().cloned() else { return Ok(()) };
-            let holding = self.store.add_pack(&pack).await?;
-            let mut state = self.state.lock();
-            holding.into_iter().for_each(|pack| state.pinned.add(pack));
-            for entry in &pack.entries {
-                state.known.insert(entry.id, Place::Stored);
-            }
-            state.closed.pop_front();
+        let packs: Vec<Arc<Pack>> = self.state.lock().closed.iter().cloned().collect();
+        if packs.is_empty() {
+            return Ok(());
         }
+        let holding = self.store.add_packs(&packs).await?;
+        let mut state = self.state.lock();
+        holding.into_iter().for_each(|pack| state.pinned.add(pack));
+        for entry in packs.iter().flat_map(|pack| &pack.entries) {
+            state.known.insert(entry.id, Place::Stored);
+        }
+        state.closed.drain(..packs.len());
+        Ok(())
     }
 }
 
@@ -220,14 +222,21 @@ async fn compress_all(objects: Vec<(ObjectId, Bytes)>) -> Result<Vec<(ObjectId, 
 }
 
 impl Store {
-    /// Makes a pack durable in the bucket, then its objects findable. Returns the packs that hold these objects now.
-    pub(crate) async fn add_pack(&self, pack: &Pack) -> Result<BTreeSet<PackId>> {
+    /// Makes packs durable in the bucket, then, in one transaction, their objects findable. Returns the packs that hold
+    /// these objects now.
+    pub(crate) async fn add_packs(&self, new: &[Arc<Pack>]) -> Result<BTreeSet<PackId>> {
         let _no_sweep = self.inner.sweep.read().await;
-        self.inner.bucket.create_named_by_content(&self.pack_name(pack.id), pack.bytes.clone()).await?;
+        let uploads = new.iter().map(|pack| async {
+            self.inner.bucket.create_named_by_content(&self.pack_name(pack.id), pack.bytes.clone()).await
+        });
+        futures::future::try_join_all(uploads).await?;
         let now = self.inner.clock.now();
+        let mut holding = BTreeSet::new();
         let mut transaction = self.inner.database.begin().await?;
-        let holding = packs::register(&mut transaction, self.inner.tenant_number, pack, now).await?;
-        orphans::forget(&mut transaction, pack.id).await?;
+        for pack in new {
+            holding.extend(packs::register(&mut transaction, self.inner.tenant_number, pack, now).await?);
+            orphans::forget(&mut transaction, pack.id).await?;
+        }
         self.inner.database.commit(transaction).await?;
         Ok(holding)
     }

@@ -145,7 +145,10 @@ async fn adopt(state: &mut State, ino: Ino, place: Place<'_>) -> Result<()> {
                     state.bring_in(&node, Some((parent, name)), false)
                 }
                 _ => {
-                    return Err(Error::corrupt(format!("the journal adopts inode {}, which is not in the base", ino.0)));
+                    return Err(Error::corrupt(format!(
+                        "the journal adopts inode {}, which is not in the base",
+                        ino.0
+                    )));
                 }
             }
         }
