@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::db::{Location, history, leases, refs, workspaces};
 use crate::error::{Kind, Result};
 use crate::id::{ObjectId, ObjectKind, PackId, SnapshotId};
-use crate::limits::WALK_BATCH;
+use crate::limits::{CHECK_ROUNDS_MAX, WALK_BATCH};
 use crate::progress::{OnProgress, Progress};
 use crate::reach::links;
 use crate::repo::{CheckOptions, CheckReport, Damage, Repo};
@@ -24,6 +24,25 @@ type Roots = BTreeMap<SnapshotId, Vec<String>>;
 
 /// See [`Repo::check`].
 pub(crate) async fn check(repo: &Repo, options: CheckOptions, progress: &OnProgress) -> Result<CheckReport> {
+    let mut rounds = 1;
+    loop {
+        let before = generation(repo).await?;
+        let report = look(repo, options, progress).await?;
+        // What was removed while we looked is not damage.
+        let sure = report.damages.is_empty() || generation(repo).await? == before;
+        if sure || rounds == CHECK_ROUNDS_MAX {
+            return Ok(report);
+        }
+        rounds += 1;
+    }
+}
+
+async fn generation(repo: &Repo) -> Result<u64> {
+    let mut connection = repo.database().read().await?;
+    crate::reach::Roots::generation(&mut connection).await
+}
+
+async fn look(repo: &Repo, options: CheckOptions, progress: &OnProgress) -> Result<CheckReport> {
     let mut check = Check { repo, progress, report: CheckReport::default(), damaged: BTreeMap::new() };
     for line in repo.database().integrity().await? {
         check.note(format!("the database says: {line}"));

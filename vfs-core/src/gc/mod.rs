@@ -37,6 +37,7 @@ pub(crate) async fn gc(repo: &Repo, options: GcOptions, progress: &OnProgress) -
 }
 
 async fn run(repo: &Repo, options: GcOptions, progress: &OnProgress) -> Result<GcReport> {
+    repo.forget_idle_publishes();
     // The index before the bucket: then every pack that the index knew must be listed.
     let known = {
         let mut connection = repo.database().read().await?;

@@ -335,6 +335,11 @@ impl Repo {
         self.inner.tenant_number
     }
 
+    /// Lets go of publishes whose holder is gone.
+    pub(crate) fn forget_idle_publishes(&self) {
+        self.inner.sessions.forget_idle(self.now());
+    }
+
     pub(crate) fn now(&self) -> Time {
         self.inner.clock.now()
     }
