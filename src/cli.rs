@@ -22,6 +22,9 @@ pub(crate) struct Cli {
     /// The data folder [default: $XDG_DATA_HOME/esker or ~/.local/share/esker]
     #[arg(long, global = true, value_name = "DIR", env = "ESKER_DATA", value_hint = ValueHint::DirPath)]
     pub data: Option<PathBuf>,
+    /// Use the engine at this address (http://HOST:PORT) instead of the data folder's own; its token is in ESKER_TOKEN
+    #[arg(long, global = true, value_name = "URL", env = "ESKER_ENGINE")]
+    pub engine: Option<String>,
     /// What to do
     #[command(subcommand)]
     pub command: Command,

@@ -19,6 +19,8 @@ pub(crate) struct Context {
     pub printer: Printer,
     /// The data folder.
     pub data: DataFolder,
+    /// Address of an engine elsewhere, if one is used.
+    pub engine: Option<String>,
 }
 
 /// A state that was looked up.
@@ -31,9 +33,15 @@ pub(crate) struct Resolved {
 }
 
 impl Context {
-    /// A client of the data folder's engine, which is started if it does not run.
+    /// A client of the engine elsewhere, or of the data folder's own, which is started if it does not run.
     pub(crate) async fn client(&self) -> Outcome<Client> {
-        engine::connect(&self.data).await
+        match &self.engine {
+            Some(url) => {
+                self.data.prepare()?;
+                engine::connect_to(url)
+            }
+            None => engine::connect(&self.data).await,
+        }
     }
 }
 

@@ -105,8 +105,17 @@ impl Failure {
 
     /// One line with the causes. A cause that the line already tells is left out.
     pub(crate) fn line(&self) -> String {
-        let chain = self.error.chain();
-        chain.replace(['\n', '\r'], " ")
+        let mut line = self.error.context().to_owned();
+        let mut cause = std::error::Error::source(&self.error);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !line.contains(&text) {
+                line.push_str(": ");
+                line.push_str(&text);
+            }
+            cause = error.source();
+        }
+        line.replace(['\n', '\r'], " ")
     }
 }
 
@@ -153,5 +162,7 @@ mod tests {
     fn the_line_is_one_line() {
         let failure: Failure = Error::new(Kind::Denied, "a\nb").because("c\nd").into();
         assert_eq!(failure.line(), "a b: c d");
+        let failure: Failure = Error::new(Kind::Busy, "x is in use by y").because("x is in use").into();
+        assert_eq!(failure.line(), "x is in use by y");
     }
 }

@@ -14,7 +14,6 @@ mod print;
 mod progress;
 mod ready;
 mod signals;
-mod survey;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -60,7 +59,7 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Error::io("cannot start the runtime", error))?;
-    let context = Context { printer, data };
+    let context = Context { printer, data, engine: cli.engine.filter(|url| !url.is_empty()) };
     let done = runtime.block_on(commands::run(&context, cli.command));
     // Nothing is left to wait for: what matters was awaited, and a blocked read of the terminal must not keep us.
     runtime.shutdown_background();
@@ -96,7 +95,22 @@ fn log_to_stderr(detached: bool) {
     let filter = EnvFilter::try_from_env("ESKER_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| LogWriter)
+        .log_internal_errors(false)
         .with_ansi(!detached && std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .init();
+}
+
+/// Standard error, where nothing ever fails: a log on a full disk must not take the mount down with it.
+struct LogWriter;
+
+impl std::io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = std::io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

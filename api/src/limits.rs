@@ -40,6 +40,10 @@ pub const LOG_MAX: u32 = 10_000;
 pub const DIFF_DEFAULT: u32 = 10_000;
 /// Most lines of one diff: more than anybody reads, and 100 MB of JSON if all paths are long.
 pub const DIFF_MAX: u32 = 100_000;
+/// Most patterns that one import leaves out: they are compiled into one automaton.
+pub const EXCLUDES_MAX: usize = 1_000;
+/// Paths that a scan names as changed: enough to show, not a diff.
+pub const CHANGED_PATHS_MAX: usize = 20;
 /// Zeroes of a hole are sent in pieces of this many bytes.
 pub const ZEROES: usize = 64 * 1024;
 /// Chunks that are read ahead of a reader of content.

@@ -24,6 +24,8 @@ use crate::mount::MountOptions;
 const DEVICE: &str = "/dev/fuse";
 const HELPER: &str = "fusermount3";
 const SUBTYPE: &str = "esker";
+/// The type of our mounts in the table of mounts.
+pub(crate) const KIND: &str = "fuse.esker";
 
 /// Mounts at `mountpoint` and returns the kernel's end of the conversation.
 pub(crate) fn mount(mountpoint: &Path, options: &MountOptions) -> Result<OwnedFd> {
@@ -58,7 +60,7 @@ fn mount_directly(mountpoint: &Path, options: &MountOptions) -> Result<Option<Ow
     let data = mount_data(device.as_raw_fd(), options);
     let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
     flags.set(MountFlags::RDONLY, options.read_only);
-    match rustix::mount::mount(&*options.fs_name, mountpoint, format!("fuse.{SUBTYPE}"), flags, Some(data.as_c_str())) {
+    match rustix::mount::mount(&*options.fs_name, mountpoint, KIND, flags, Some(data.as_c_str())) {
         Ok(()) => Ok(Some(device)),
         Err(Errno::PERM) => Ok(None),
         Err(error) => Err(Error::io(format!("mounting at {} failed", mountpoint.display()), error.into())),
@@ -136,7 +138,13 @@ fn helper_refused(mountpoint: &Path, said: &str) -> Error {
                        add it, mount as root, or leave the option out";
         return Error::new(Kind::Denied, context).because(said);
     }
-    if said.contains("/dev/fuse") || said.contains("device not found") {
+    if said.contains(DEVICE) && said.contains("Permission denied") {
+        let context = format!(
+            "this user may not open {DEVICE}: mount as root, or have the device opened for users (chmod 666 {DEVICE})"
+        );
+        return Error::new(Kind::Denied, context).because(said);
+    }
+    if said.contains(DEVICE) || said.contains("device not found") {
         let context = format!("this system has no usable {DEVICE}: load the kernel module (modprobe fuse): {said}");
         return Error::new(Kind::Unavailable, context);
     }

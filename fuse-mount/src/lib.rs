@@ -21,17 +21,5 @@ mod processes;
 mod translate;
 
 pub use counters::Requests;
-pub use mount::{Mount, MountOptions};
+pub use mount::{Mount, MountOptions, unmount};
 pub use mountinfo::{check_mountpoint, clear_dead_mount, is_mounted};
-
-/// Unmounts what is mounted at `path`, whichever process serves it. `Busy` names who uses it, unless `lazy`.
-pub fn unmount(path: &std::path::Path, lazy: bool) -> vfs_core::Result<()> {
-    device::unmount(path, lazy).map_err(|error| match device::device_of(path) {
-        Ok(device) if error.kind() == vfs_core::Kind::Busy => {
-            let users: Vec<String> = processes::users(device).iter().map(ToString::to_string).collect();
-            let by = if users.is_empty() { "a process that cannot be seen from here".into() } else { users.join(", ") };
-            vfs_core::Error::new(error.kind(), format!("{} is in use by {by}", path.display())).because(error)
-        }
-        _ => error,
-    })
-}

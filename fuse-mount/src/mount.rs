@@ -25,6 +25,7 @@ use vfs_core::{Error, Kind, Result};
 use crate::counters::Requests;
 use crate::filesystem::{Core, Translator};
 use crate::limits::{INVALIDATIONS_QUEUED, THREADS_MAX};
+use crate::mountinfo::Mounted;
 use crate::{device, mountinfo, processes};
 
 /// How a workspace is shown.
@@ -200,30 +201,15 @@ impl Shared {
     }
 
     fn unmount(&self, lazy: bool) -> Result<()> {
-        let shown = self.mountpoint.display();
         match mountinfo::topmost(&self.mountpoint)? {
-            None => return Ok(()),
+            None => Ok(()),
             Some(top) if top.device != self.device => {
+                let shown = self.mountpoint.display();
                 let context = format!("something else ({}) is mounted over {shown}; unmount that first", top.kind);
-                return Err(Error::new(Kind::Busy, context));
+                Err(Error::new(Kind::Busy, context))
             }
-            Some(_) => {}
+            Some(top) => unmount_device(&top, lazy),
         }
-        match device::unmount(&self.mountpoint, lazy) {
-            Err(error) if error.kind() == Kind::NotFound => Ok(()),
-            Err(error) if error.kind() == Kind::Busy => Err(self.busy(error)),
-            result => result,
-        }
-    }
-
-    fn busy(&self, error: Error) -> Error {
-        let users: Vec<String> = processes::users(self.device).iter().map(ToString::to_string).collect();
-        let by = if users.is_empty() { "a process that cannot be seen from here".into() } else { users.join(", ") };
-        let context = format!(
-            "{} is in use by {by}; let it finish or leave the folder, or unmount lazily",
-            self.mountpoint.display()
-        );
-        Error::new(Kind::Busy, context).because(error)
     }
 
     /// Tells the kernel. Dirty pages of mappings go first, each file at once: left to the invalidation they would be
@@ -237,6 +223,35 @@ impl Shared {
         let Some(voice) = self.voice.lock().clone() else { return };
         voice.tell(list);
     }
+}
+
+/// Unmounts what some process of Esker's shows at `path`. `Busy` names who still uses it; `lazy` detaches it at once.
+pub fn unmount(path: &Path, lazy: bool) -> Result<()> {
+    let path = mountinfo::absolute(path)?;
+    match mountinfo::topmost(&path)? {
+        None => Err(Error::new(Kind::NotFound, format!("nothing is mounted at {}", path.display()))),
+        Some(top) if top.kind != device::KIND => {
+            let context = format!("{} is a mount of type {}, not one of esker's", path.display(), top.kind);
+            Err(Error::new(Kind::Invalid, context))
+        }
+        Some(top) => unmount_device(&top, lazy),
+    }
+}
+
+fn unmount_device(mounted: &Mounted, lazy: bool) -> Result<()> {
+    match device::unmount(&mounted.mountpoint, lazy) {
+        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        Err(error) if error.kind() == Kind::Busy => Err(busy(mounted, error)),
+        result => result,
+    }
+}
+
+fn busy(mounted: &Mounted, error: Error) -> Error {
+    let users: Vec<String> = processes::users(mounted.device).iter().map(ToString::to_string).collect();
+    let by = if users.is_empty() { "a process that cannot be seen from here".into() } else { users.join(", ") };
+    let shown = mounted.mountpoint.display();
+    let context = format!("{shown} is in use by {by}; let it finish or leave the folder, or unmount lazily");
+    Error::new(Kind::Busy, context).because(error)
 }
 
 /// How the kernel is spoken to without being asked.
@@ -305,3 +320,6 @@ impl Drop for Unmounter<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

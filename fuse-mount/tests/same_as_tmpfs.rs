@@ -1,5 +1,7 @@
 //! The same calls on tmpfs and on a mount give the same answers, and leave the same tree.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
+
 mod world;
 
 use std::ffi::OsStr;

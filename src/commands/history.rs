@@ -1,5 +1,7 @@
 //! `esker checkpoint`, `log`, `diff` and `restore`.
 
+use api::limits::DIFF_MAX;
+use api::wire::diff::{DiffChange, DiffSide};
 use api::wire::workspace::{LogRow, RestoreWorkspace};
 use vfs_core::base::PublishNote;
 
@@ -40,6 +42,65 @@ fn row(row: &LogRow) -> Vec<String> {
         print::visible(row.author.as_bytes()),
         print::visible(message.as_bytes()),
     ]
+}
+
+/// Shows what differs; one JSON value a line, or `git status`-like letters.
+pub(crate) async fn diff(context: &Context, options: Diff) -> Outcome {
+    let client = context.client().await?;
+    let from = context::resolve_text(&client, &options.from, options.state.published).await?;
+    let to = context::resolve_text(&client, &options.to, options.state.published).await?;
+    let diff = client.diff(&from.snapshot.to_hex(), &to.snapshot.to_hex(), DIFF_MAX).await?;
+    let printer = context.printer;
+    if printer.is_json() {
+        diff.changes.iter().try_for_each(|change| printer.line(&print::json_line(change)))?;
+    } else {
+        diff.changes.iter().try_for_each(|change| printer.line(&changed(printer, change)))?;
+    }
+    if diff.more {
+        printer.warning(&format!("only the first {} differences are shown", print::count(diff.changes.len() as u64)));
+    }
+    Ok(())
+}
+
+fn changed(printer: Printer, change: &DiffChange) -> String {
+    let (letter, colour) = match change.change.as_str() {
+        "added" => ("A", Colour::Green),
+        "removed" => ("D", Colour::Red),
+        "modified" => ("M", Colour::Yellow),
+        _ => ("T", Colour::Yellow),
+    };
+    let path = if change.path.is_empty() { ".".to_owned() } else { print::visible(change.path.as_bytes()) };
+    let is_folder = change.after.as_ref().or(change.before.as_ref()).is_some_and(|side| side.kind == "directory");
+    let mut line = format!("{}  {path}{}", printer.colour(colour, letter), if is_folder && path != "." { "/" } else { "" });
+    if let (Some(before), Some(after)) = (&change.before, &change.after) {
+        let details = details(before, after);
+        if !details.is_empty() {
+            line.push_str(&format!("  ({})", details.join(", ")));
+        }
+    }
+    line
+}
+
+/// What beside the content differs, and by how much the size.
+fn details(before: &DiffSide, after: &DiffSide) -> Vec<String> {
+    let mut details = Vec::new();
+    if before.kind != after.kind {
+        details.push(format!("{} → {}", before.kind, after.kind));
+    }
+    if before.mode != after.mode {
+        details.push(format!("mode {:o} → {:o}", before.mode, after.mode));
+    }
+    if (before.uid, before.gid) != (after.uid, after.gid) {
+        details.push(format!("owner {}:{} → {}:{}", before.uid, before.gid, after.uid, after.gid));
+    }
+    if before.kind == "file" && after.kind == "file" && before.size != after.size {
+        let (old, new) = (print::size(before.size), print::size(after.size));
+        details.push(match old == new {
+            true => format!("{} → {} B", print::count(before.size), print::count(after.size)),
+            false => format!("{old} → {new}"),
+        });
+    }
+    details
 }
 
 /// Makes a snapshot the state of the workspace.

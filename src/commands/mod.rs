@@ -8,9 +8,9 @@ mod maintenance;
 mod mount;
 mod serve;
 mod status;
-// mod transfer;
+mod transfer;
 mod unmount;
-// mod up;
+mod up;
 mod workspaces;
 
 use crate::cli::Command;
@@ -20,11 +20,11 @@ use crate::exit::Outcome;
 /// Runs a command.
 pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
     match command {
-        Command::Up(_) => unimplemented!(),
+        Command::Up(options) => up::run(context, options).await,
         Command::Serve(options) => serve::run(context, options).await,
         Command::Shutdown => serve::shutdown(context).await,
-        Command::Import(_) => unimplemented!(),
-        Command::Export(_) => unimplemented!(),
+        Command::Import(options) => transfer::import(context, options).await,
+        Command::Export(options) => transfer::export(context, options).await,
         Command::Mount(options) => mount::run(context, options).await,
         Command::Unmount(options) => unmount::run(context, options).await,
         Command::Status(options) => status::run(context, options).await,
@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Log(options) => history::log(context, options).await,
         Command::Ls(options) => files::ls(context, options).await,
         Command::Cat(options) => files::cat(context, options).await,
-        Command::Diff(_) => unimplemented!(),
+        Command::Diff(options) => history::diff(context, options).await,
         Command::Restore(options) => history::restore(context, options).await,
         Command::Fork(options) => workspaces::fork(context, options).await,
         Command::Workspace(options) => workspaces::run(context, options).await,

@@ -57,7 +57,7 @@ pub(crate) fn holder_at(data: &DataFolder, at: &Path) -> Option<(WorkspaceId, Ho
 /// sees that, publishes what came in between, gives the lease back and ends.
 async fn release(context: &Context, workspace: WorkspaceId, holder: &HolderInfo, lazy: bool) -> Outcome {
     let client = context.client().await?;
-    let note = PublishNote { author: author(), message: "unmounted".to_owned(), ..PublishNote::default() };
+    let note = PublishNote { author: author(), automatic: true, ..PublishNote::default() };
     if let Err(error) = client.checkpoint(&workspace.to_hex(), note).await {
         tracing::info!("the mount could not publish before it is unmounted: {}", error.chain());
     }

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use api::client::Client;
 use api::wire::Workspace;
+use api::wire::transfer::{LocalPath, ScanRequest};
 use api::wire::workspace::CreateWorkspace;
 use serde::{Deserialize, Serialize};
-use vfs_core::{Error, Kind};
+use vfs_core::id::SnapshotId;
+use vfs_core::{Error, Kind, Result};
 
 use super::maintenance::plural;
 use super::mount::say_mounted;
@@ -21,23 +23,24 @@ use crate::exit::{Failure, Outcome};
 use crate::folder::{DataFolder, absolute};
 use crate::holder::{self, Wanted};
 use crate::print;
-use crate::survey::{Survey, survey};
 
 /// Longest name that a folder gives its workspace; leaves room for a suffix.
 const NAME_MAX: usize = 60;
 /// So many suffixes are tried before a name must be chosen by hand.
 const SUFFIX_MAX: u32 = 1_000;
+/// So many paths that have changed are named.
+const CHANGED_NAMED_MAX: usize = 3;
 
 /// What was imported, for the next `up`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     exclude: Vec<String>,
-    survey: Survey,
+    snapshot: SnapshotId,
 }
 
 /// Imports if need be, mounts, serves until told to stop.
 pub(crate) async fn run(context: &Context, options: Up) -> Outcome {
-    let folder = readable_folder(&options.folder)?;
+    let folder = transfer::readable_folder(&options.folder)?;
     let source = source_of(&folder)?;
     if folder.starts_with(context.data.path()) {
         let line = format!("{} is inside the data folder {}: choose another folder", folder.display(), context.data.path().display());
@@ -46,7 +49,7 @@ pub(crate) async fn run(context: &Context, options: Up) -> Outcome {
     let client = context.client().await?;
     let known = client.workspaces().await?.into_iter().find(|known| known.source.as_deref() == Some(&source));
     let workspace = match known {
-        Some(known) => again(context, &client, known, &folder, &options.exclude).await?,
+        Some(known) => again(context, &client, known, &folder, options.exclude).await?,
         None => first(context, &client, &folder, &source, options.exclude).await?,
     };
     let at = match &options.at {
@@ -61,17 +64,8 @@ pub(crate) async fn run(context: &Context, options: Up) -> Outcome {
     holder::hold(&context.data, client, wanted, |started| say_mounted(context, started), &tell).await
 }
 
-/// The folder by its one absolute name.
-pub(crate) fn readable_folder(path: &Path) -> Outcome<PathBuf> {
-    let folder = fs::canonicalize(path).map_err(|error| Error::io(format!("cannot open {}", path.display()), error))?;
-    if !folder.is_dir() {
-        return Err(Failure::new(Kind::NotADirectory, format!("{} is not a folder", path.display())));
-    }
-    Ok(folder)
-}
-
 /// A folder as a workspace remembers it.
-pub(crate) fn source_of(folder: &Path) -> Outcome<String> {
+fn source_of(folder: &Path) -> Outcome<String> {
     folder.to_str().map(str::to_owned).ok_or_else(|| {
         let line = format!("the path {} is not UTF-8: rename the folder, or bind-mount it under another name", folder.display());
         Failure::new(Kind::Invalid, line)
@@ -79,70 +73,87 @@ pub(crate) fn source_of(folder: &Path) -> Outcome<String> {
 }
 
 /// A folder that was never imported: says the size, makes the workspace, imports.
-async fn first(context: &Context, client: &Client, folder: &Path, source: &str, exclude: Vec<String>) -> Outcome<Workspace> {
-    let found = look(context, folder, &exclude).await?;
-    context.printer.remark(&format!(
-        "{}: {} and {}, {}",
-        folder.display(),
-        plural(found.files, "file"),
-        plural(found.directories, "folder"),
-        print::size(found.bytes)
-    ));
+async fn first(
+    context: &Context,
+    client: &Client,
+    folder: &Path,
+    source: &str,
+    exclude: Vec<String>,
+) -> Outcome<Workspace> {
+    say_size(context, client, folder, &exclude).await?;
     let name = free_name(client, &name_of(folder)).await?;
     let request = CreateWorkspace { name, from: None, source: Some(source.to_owned()) };
     let made = client.create_workspace(&request).await?;
-    import(context, client, &made, folder, exclude, found).await?;
+    import(context, client, &made, folder, exclude).await?;
     Ok(made)
 }
 
 /// A folder that has a workspace: it is mounted as it was, with a word about what has changed outside.
-async fn again(context: &Context, client: &Client, known: Workspace, folder: &Path, exclude: &[String]) -> Outcome<Workspace> {
+async fn again(
+    context: &Context,
+    client: &Client,
+    known: Workspace,
+    folder: &Path,
+    exclude: Vec<String>,
+) -> Outcome<Workspace> {
     let Some(record) = read_record(&context.data, &known) else {
         // Without a record the import did not finish, unless somebody has published something since.
         if client.log(&known.name, true, 2).await?.len() <= 1 && known.holder.is_none() {
             context.printer.remark(&format!("the import into {} was not finished; importing again", known.name));
-            let found = look(context, folder, exclude).await?;
-            import(context, client, &known, folder, exclude.to_vec(), found).await?;
+            say_size(context, client, folder, &exclude).await?;
+            import(context, client, &known, folder, exclude).await?;
         }
         return Ok(known);
     };
-    let now = look(context, folder, &record.exclude).await?;
     context.printer.remark(&format!("found the workspace {} of {} as it was left", known.name, folder.display()));
-    if now != record.survey {
-        context.printer.remark(&format!(
-            "{} has changed since it was imported ({}, {} then; {}, {} now); `esker import {} --workspace {}` would take it in",
-            folder.display(),
-            plural(record.survey.files, "file"),
-            print::size(record.survey.bytes),
-            plural(now.files, "file"),
-            print::size(now.bytes),
-            folder.display(),
-            known.name
-        ));
-    }
     if !exclude.is_empty() && exclude != record.exclude {
         context.printer.warning("--exclude has no effect on a folder that was imported before");
+    }
+    // Only a remark hangs on this, so nothing that goes wrong here keeps the mount away.
+    match changed_since(client, folder, &known, &record).await {
+        Ok(changed) if changed.is_empty() => {}
+        Ok(changed) => say_changed(context, folder, &known, &changed),
+        Err(error) => context.printer.warning(&format!(
+            "cannot say whether {} has changed since it was imported: {}",
+            folder.display(),
+            error.chain()
+        )),
     }
     Ok(known)
 }
 
-async fn import(
-    context: &Context,
-    client: &Client,
-    workspace: &Workspace,
-    folder: &Path,
-    exclude: Vec<String>,
-    found: Survey,
-) -> Outcome {
-    transfer::import_folder(context, client, &workspace.name, folder, &exclude).await?;
-    write_record(&context.data, workspace, &Record { exclude, survey: found })
+async fn changed_since(client: &Client, folder: &Path, known: &Workspace, record: &Record) -> Result<Vec<String>> {
+    let request = ScanRequest {
+        folder: LocalPath::new(folder),
+        exclude: record.exclude.clone(),
+        since: Some(format!("{}@{}", known.name, record.snapshot)),
+    };
+    Ok(client.scan(&request, |_| ()).await?.changed.unwrap_or_default())
 }
 
-/// Looks at a folder on a thread that may block.
-async fn look(context: &Context, folder: &Path, exclude: &[String]) -> Outcome<Survey> {
-    let (folder, rule) = (folder.to_owned(), transfer::LeftOut::new(&context.data, exclude)?);
-    let looked = tokio::task::spawn_blocking(move || survey(&folder, &|path, found| rule.matches(&folder, path, found)));
-    Ok(looked.await.map_err(|error| Error::new(Kind::Internal, "the look at the folder failed").because(error))??)
+fn say_changed(context: &Context, folder: &Path, known: &Workspace, changed: &[String]) {
+    let named: Vec<String> = changed.iter().take(CHANGED_NAMED_MAX).map(|path| print::visible(path.as_bytes())).collect();
+    let more = if changed.len() > CHANGED_NAMED_MAX { ", …" } else { "" };
+    context.printer.remark(&format!(
+        "{} has changed since it was imported ({}{more}); `esker import {} --workspace NEW` takes it in beside {}",
+        folder.display(),
+        named.join(", "),
+        folder.display(),
+        known.name
+    ));
+}
+
+async fn say_size(context: &Context, client: &Client, folder: &Path, exclude: &[String]) -> Outcome {
+    let request = ScanRequest { folder: LocalPath::new(folder), exclude: exclude.to_vec(), since: None };
+    let found = client.scan(&request, |_| ()).await?;
+    let line = format!("{}: {}, {}", folder.display(), plural(found.names, "name"), print::size(found.bytes));
+    context.printer.remark(&line);
+    Ok(())
+}
+
+async fn import(context: &Context, client: &Client, known: &Workspace, folder: &Path, exclude: Vec<String>) -> Outcome {
+    let imported = transfer::import_folder(context, client, &known.name, folder, &exclude).await?;
+    write_record(&context.data, known, &Record { exclude, snapshot: imported.snapshot })
 }
 
 /// The folder's name as far as it can be a workspace's.
@@ -200,13 +211,5 @@ mod tests {
         let taken = ["a".to_owned(), "a-2".to_owned()];
         assert_eq!(first_free("a", &taken).unwrap(), "a-3");
         assert_eq!(first_free("b", &taken).unwrap(), "b");
-    }
-
-    #[test]
-    fn a_missing_folder_is_named() {
-        let failure = readable_folder(Path::new("/no/such/folder")).unwrap_err();
-        assert_eq!(failure.kind(), Kind::NotFound);
-        assert!(failure.line().contains("/no/such/folder"));
-        assert_eq!(readable_folder(Path::new("/proc/self/status")).unwrap_err().kind(), Kind::NotADirectory);
     }
 }

@@ -33,7 +33,8 @@ pub(crate) async fn fork(context: &Context, options: Fork) -> Outcome {
     let client = context.client().await?;
     let state = context::resolve_text(&client, &options.source, options.state.published).await?;
     let from = format!("{}@{}", state.workspace, state.snapshot);
-    let request = CreateWorkspace { name: options.new, from: Some(from), source: None };
+    let source = format!("{}@{}", state.workspace, print::short(&state.snapshot.to_hex()));
+    let request = CreateWorkspace { name: options.new, from: Some(from), source: Some(source) };
     let made = client.create_workspace(&request).await?;
     context.printer.result(&made, || {
         format!("forked {} from {} at {}", made.name, state.workspace, print::short(&state.snapshot.to_hex()))

@@ -28,6 +28,20 @@ pub(crate) async fn connect(data: &DataFolder) -> Outcome<Client> {
     Ok(Client::with_starter(Endpoint::Unix(info.socket), starter)?)
 }
 
+/// A client of an engine elsewhere. Its token is in the environment, because other users see command lines.
+pub(crate) fn connect_to(url: &str) -> Outcome<Client> {
+    let is_http = url.starts_with("http://") || url.starts_with("https://");
+    if !is_http {
+        return Err(Failure::new(Kind::Invalid, format!("{url:?} is no address of an engine: use http://HOST:PORT")));
+    }
+    let token = std::env::var("ESKER_TOKEN").unwrap_or_default().trim().to_owned();
+    if token.is_empty() {
+        let line = "set ESKER_TOKEN to the engine's token: it is in the file `token` of its data folder";
+        return Err(Failure::new(Kind::Denied, line));
+    }
+    Ok(Client::new(Endpoint::Http { url: url.to_owned(), token })?)
+}
+
 /// Asks a running engine to leave and waits until it has; answers which process it was.
 pub(crate) async fn stop(data: &DataFolder) -> Outcome<Option<u32>> {
     let Some(info) = EngineInfo::read(data) else { return Ok(None) };
@@ -38,8 +52,7 @@ pub(crate) async fn stop(data: &DataFolder) -> Outcome<Option<u32>> {
     let until = Instant::now() + ENGINE_STOP;
     while EngineLock::take(data)?.is_none() {
         if Instant::now() >= until {
-            let line =
-                format!("the engine, process {}, does not leave; its log is {}", info.pid, data.engine_log().display());
+            let line = format!("the engine, process {}, does not leave; its log is {}", info.pid, data.engine_log().display());
             return Err(Failure::new(Kind::Unavailable, line));
         }
         tokio::time::sleep(POLL).await;

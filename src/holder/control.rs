@@ -30,8 +30,17 @@ pub(super) async fn run(holder: Arc<Holder>, who: HolderDescription) {
 
 #[async_trait]
 impl ControlHandler for Holder {
-    async fn barrier(&self, note: PublishNote, freeze: bool) -> Result<SnapshotId> {
-        if freeze { self.barrier_and_freeze(note).await } else { Holder::barrier(self, note).await }
+    async fn barrier(&self, note: PublishNote) -> Result<SnapshotId> {
+        Holder::barrier(self, note).await
+    }
+
+    async fn barrier_and_freeze(&self, note: PublishNote) -> Result<SnapshotId> {
+        Holder::barrier_and_freeze(self, note).await
+    }
+
+    async fn thaw(&self) -> Result<()> {
+        self.workspace.thaw();
+        Ok(())
     }
 
     async fn status(&self) -> Result<Status> {

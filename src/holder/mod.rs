@@ -6,8 +6,8 @@
 
 mod checkpoints;
 mod control;
-mod read_only;
 mod report;
+mod read_only;
 mod start;
 mod stop;
 
@@ -23,8 +23,8 @@ use vfs_core::object::Snapshot;
 use vfs_core::workspace::Workspace;
 use vfs_core::{Error, Kind, Result};
 
-pub(crate) use read_only::{Shown, show};
 pub(crate) use report::ask;
+pub(crate) use read_only::{Shown, show};
 pub(crate) use start::{Started, Wanted, hold, is_alive};
 
 /// Why a holder ends without being told to by a signal.
@@ -45,6 +45,8 @@ struct Holder {
     client: WorkspaceClient,
     workspace: Arc<Workspace>,
     mount: Arc<Mount>,
+    /// The snapshot it started from.
+    first_base: SnapshotId,
     end: watch::Sender<End>,
 }
 
@@ -54,13 +56,20 @@ impl Holder {
         self.workspace.lease().expect("because a holder's workspace is not read-only")
     }
 
+    /// What is said about the snapshot that an unmount leaves. A mount that changed nothing leaves none.
+    fn final_note(&self) -> PublishNote {
+        let unchanged = self.workspace.base() == self.first_base && self.workspace.status().changed_inodes == 0;
+        let message = if unchanged { String::new() } else { "unmounted".to_owned() };
+        PublishNote { author: author(), message, automatic: unchanged, ..PublishNote::default() }
+    }
+
     /// Publishes everything written before the call, also through shared mappings.
     async fn barrier(&self, note: PublishNote) -> Result<SnapshotId> {
         self.flush_mapped().await?;
         self.workspace.checkpoint(note).await
     }
 
-    /// Like [`Holder::barrier`]; nothing changes after it until the base is swapped.
+    /// The same, and lets no change through after it until a swap or a thaw.
     async fn barrier_and_freeze(&self, note: PublishNote) -> Result<SnapshotId> {
         self.flush_mapped().await?;
         self.workspace.checkpoint_and_freeze(note).await
@@ -85,11 +94,11 @@ impl Holder {
 
     /// Publishes and unmounts; `Busy` names who still uses the mount, which then goes on.
     async fn release(&self) -> Result<()> {
-        self.barrier(final_note(&self.name)).await?;
+        self.barrier(self.final_note()).await?;
         let mount = self.mount.clone();
         blocking(move || mount.unmount(false)).await?;
         if self.workspace.dirty_since().is_some() {
-            self.barrier(final_note(&self.name)).await?;
+            self.barrier(self.final_note()).await?;
         }
         self.client.detach(&self.lease()).await
     }
@@ -114,11 +123,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     }
 }
 
-/// What is said about the snapshot that an unmount leaves. Nobody asked for it, so it is an automatic one; a clean
-/// workspace gets none.
-fn final_note(name: &str) -> PublishNote {
-    PublishNote { author: author(), message: format!("unmounted {name}"), automatic: true, ..PublishNote::default() }
-}
 
 /// Who asks for snapshots on this machine.
 pub(crate) fn author() -> String {
@@ -133,6 +137,12 @@ fn host() -> String {
 
 /// Makes sure that a workspace can be shown at `path`: clears a dead mount, makes the folder, checks that it is fit.
 pub(crate) fn prepare_mountpoint(path: &Path) -> Result<()> {
+    let failed = |error| Error::io(format!("cannot make the mount point {}", path.display()), error);
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => std::fs::create_dir_all(path).map_err(failed)?,
+        // A dead mount answers with an error as well.
+        _ => {}
+    }
     if fuse_mount::clear_dead_mount(path)? {
         tracing::info!("cleared a dead mount at {}", path.display());
     }
@@ -140,7 +150,5 @@ pub(crate) fn prepare_mountpoint(path: &Path) -> Result<()> {
         let line = format!("{} is mounted at {} already; unmount it first", mount.source, path.display());
         return Err(Error::new(Kind::Busy, line));
     }
-    std::fs::create_dir_all(path)
-        .map_err(|error| Error::io(format!("cannot make the mount point {}", path.display()), error))?;
     fuse_mount::check_mountpoint(path)
 }

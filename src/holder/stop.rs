@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fuse_mount::Mount;
 use vfs_core::{Error, Kind, Result};
 
-use super::{End, Holder, blocking, final_note};
+use super::{End, Holder, blocking};
 use crate::exit::{Failure, Outcome};
 use crate::limits::{BUSY_RETRY, FINAL_PATIENCE, LAZY_GRACE, POLL};
 use crate::signals::Signals;
@@ -52,7 +52,12 @@ pub(super) async fn wait(holder: &Arc<Holder>, signals: &mut Signals) -> Reason 
 }
 
 /// Ends the mount. `tell` says what is going on to whoever is in front.
-pub(super) async fn stop(holder: &Arc<Holder>, reason: Reason, signals: &mut Signals, tell: &dyn Fn(&str)) -> Outcome {
+pub(super) async fn stop(
+    holder: &Arc<Holder>,
+    reason: Reason,
+    signals: &mut Signals,
+    tell: &dyn Fn(&str),
+) -> Outcome {
     let published = match reason {
         Reason::LeaseLost => Err(Error::new(
             Kind::LeaseLost,
@@ -92,7 +97,7 @@ pub(super) async fn stop(holder: &Arc<Holder>, reason: Reason, signals: &mut Sig
 
 /// Publishes within a deadline: an engine that is away must not keep a mount from ending.
 async fn publish(holder: &Arc<Holder>) -> Result<()> {
-    match tokio::time::timeout(FINAL_PATIENCE, holder.barrier(final_note(&holder.name))).await {
+    match tokio::time::timeout(FINAL_PATIENCE, holder.barrier(holder.final_note())).await {
         Ok(published) => published.map(|_| ()),
         Err(_) => Err(Error::new(Kind::Unavailable, "the engine does not answer")),
     }

@@ -12,7 +12,8 @@ use crate::change::{ChangeSet, DirectoryChange, NodeChange};
 use crate::error::{Error, Kind, Result};
 use crate::id::{BlobId, ObjectKind};
 use crate::limits::{
-    BLOB_MAX, CHUNK_MAX, DEPTH_MAX, FILE_SIZE_MAX, INLINE_MAX, LINK_MAX, SYMLINK_MAX, XATTR_INLINE_MAX, XATTR_TOTAL_MAX,
+    CHUNK_MAX, DEPTH_MAX, FILE_SIZE_MAX, INLINE_MAX, LINK_MAX, OBJECT_MAX, SYMLINK_MAX, XATTR_INLINE_MAX,
+    XATTR_TOTAL_MAX,
 };
 use crate::object::tree::link_name;
 use crate::object::{Blob, Body, ChunkRef, Content, Extent, Ino, Node, Snapshot, Subtree, Target, XattrsRef};
@@ -151,10 +152,10 @@ impl Build<'_> {
         for change in &changes.nodes {
             let Some(extents) = &change.extents else { continue };
             let bytes = Bytes::from(extents.encode());
-            if bytes.len() > BLOB_MAX {
+            if bytes.len() > OBJECT_MAX {
                 return Err(Error::new(
                     Kind::LimitExceeded,
-                    format!("inode {} has more extents than fit into {BLOB_MAX} bytes", change.node.ino.0),
+                    format!("inode {} has more extents than fit into {OBJECT_MAX} bytes", change.node.ino.0),
                 ));
             }
             let id = BlobId::from_bytes(self.objects.add(ObjectKind::Blob, bytes).await?.hash);

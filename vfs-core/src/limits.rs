@@ -27,9 +27,6 @@ pub const TREE_FANOUT_MIN: usize = 8;
 /// Largest file: the largest offset that Linux knows.
 pub const FILE_SIZE_MAX: u64 = i64::MAX as u64;
 
-/// Largest blob in canonical bytes: half a pack that is read; half a million extents.
-pub const BLOB_MAX: usize = 32 * 1024 * 1024;
-
 /// Smallest, average and largest chunk in bytes (decision 0003: measured).
 pub const CHUNK_MIN: usize = 64 * 1024;
 /// See [`CHUNK_MIN`].

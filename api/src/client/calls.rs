@@ -17,6 +17,7 @@ use crate::wire::diff::Diff;
 use crate::wire::job::{CheckReport, CheckRequest, GcReport, GcRequest, Progress};
 use crate::wire::name::{to_query, to_segment};
 use crate::wire::snapshot::{Listing, Resolved, Snapshot};
+use crate::wire::transfer::{ExportRequest, Exported, ImportRequest, Imported, ScanRequest, Scanned};
 use crate::wire::workspace::{
     Checkpoint, Checkpointed, CreateWorkspace, EngineStatus, ForkWorkspace, Log, LogRow, RestoreWorkspace, Restored,
     Workspace, Workspaces,
@@ -133,6 +134,31 @@ impl Client {
             })
             .await?;
         Ok(response.bytes_stream().map(|part| part.map_err(broken)).boxed())
+    }
+
+    /// Measures a folder of the engine's machine.
+    pub async fn scan(&self, request: &ScanRequest, on_progress: impl FnMut(Progress)) -> Result<Scanned> {
+        self.job("/v1/scan", request, on_progress).await
+    }
+
+    /// Takes a folder of the engine's machine into a workspace that nobody holds.
+    pub async fn import(
+        &self,
+        name: &str,
+        request: &ImportRequest,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<Imported> {
+        self.job(&workspace_path(name, "/import"), request, on_progress).await
+    }
+
+    /// Writes a snapshot into a folder of the engine's machine that is not there yet, or empty.
+    pub async fn export(
+        &self,
+        id: SnapshotId,
+        request: &ExportRequest,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<Exported> {
+        self.job(&format!("/v1/snapshots/{id}/export"), request, on_progress).await
     }
 
     /// Looks for damage.

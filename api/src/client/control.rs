@@ -5,14 +5,13 @@
 //! under way when the connection broke is finished all the same; only its answer is lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures::{SinkExt, StreamExt};
 use reqwest::Url;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
@@ -39,9 +38,20 @@ use crate::{ERROR_HEADER, VERSION_HEADER, versions_differ};
 /// What a holder does when the engine asks.
 #[async_trait]
 pub trait ControlHandler: Send + Sync + 'static {
-    /// Publishes everything written before this call; returns the snapshot. With `freeze`, nothing changes after it
-    /// until [`ControlHandler::swap_base`].
-    async fn barrier(&self, note: PublishNote, freeze: bool) -> Result<SnapshotId>;
+    /// Publishes everything written before this call; returns the snapshot.
+    async fn barrier(&self, note: PublishNote) -> Result<SnapshotId>;
+
+    /// Like [`ControlHandler::barrier`], and lets no change through after it, until [`ControlHandler::swap_base`] or
+    /// [`ControlHandler::thaw`]. A holder that cannot stand still takes a plain barrier; what is written between it and
+    /// the swap makes the swap fail.
+    async fn barrier_and_freeze(&self, note: PublishNote) -> Result<SnapshotId> {
+        self.barrier(note).await
+    }
+
+    /// Lets changes through again.
+    async fn thaw(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// What is in the overlay and the caches.
     async fn status(&self) -> Result<Status>;
@@ -63,6 +73,14 @@ pub enum End {
     Released,
 }
 
+/// How far the holder is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Holding,
+    Releasing,
+    Released,
+}
+
 /// Keeps the control connection of `lease` until the engine releases the holder. Dropping the future ends it as well.
 ///
 /// Errors are final: `Busy` or `LeaseLost` if another holder has the workspace, `NotFound` if it is gone, `Denied` and
@@ -73,24 +91,34 @@ pub async fn run(
     who: HolderDescription,
     handler: Arc<dyn ControlHandler>,
 ) -> Result<End> {
-    let released = Arc::new(AtomicBool::new(false));
+    let phase = Arc::new(watch::Sender::new(Phase::Holding));
     let mut pause = RETRY_PAUSE_MIN;
     loop {
         let error = match connect(&client, &lease).await {
             Ok(socket) => {
                 pause = RETRY_PAUSE_MIN;
-                let connection = Connection { socket, handler: handler.clone(), released: released.clone() };
+                let connection = Connection { socket, handler: handler.clone(), phase: phase.clone() };
                 connection.run().await
             }
             Err(error) => error,
         };
-        if released.load(Ordering::Acquire) {
+        // A lease that is being given back must not be taken again, so a release under way is waited for.
+        let mut settled = phase.subscribe();
+        let released = settled.wait_for(|phase| *phase != Phase::Releasing).await;
+        if released.is_ok_and(|phase| *phase == Phase::Released) {
             return Ok(End::Released);
         }
         tracing::info!(workspace = %lease.workspace, "control connection: {}", error.chain());
         let again = match error.kind() {
             Kind::Denied | Kind::Unsupported => Err(error),
-            Kind::LeaseLost => reattach(&client, &mut lease, &who, &*handler).await,
+            Kind::LeaseLost => match client.attach(lease.holder, &who).await {
+                Ok(attached) => {
+                    lease = attached.lease;
+                    handler.on_reattached(attached).await?;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
             Kind::Unavailable => client.client().ensure_engine(Instant::now() + REQUEST_DEADLINE).await,
             _ => Ok(()),
         };
@@ -107,17 +135,6 @@ pub async fn run(
 /// Kinds that no further attempt can change.
 fn is_final(kind: Kind) -> bool {
     matches!(kind, Kind::Busy | Kind::LeaseLost | Kind::NotFound | Kind::Denied | Kind::Unsupported | Kind::Invalid)
-}
-
-async fn reattach(
-    client: &WorkspaceClient,
-    lease: &mut Lease,
-    who: &HolderDescription,
-    handler: &dyn ControlHandler,
-) -> Result<()> {
-    let attached = client.attach(lease.holder, who).await?;
-    *lease = attached.lease;
-    handler.on_reattached(attached).await
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -205,7 +222,7 @@ fn refused(client: &WorkspaceClient, error: tungstenite::Error) -> Error {
 struct Connection {
     socket: Socket,
     handler: Arc<dyn ControlHandler>,
-    released: Arc<AtomicBool>,
+    phase: Arc<watch::Sender<Phase>>,
 }
 
 impl Connection {
@@ -240,9 +257,9 @@ impl Connection {
                 let request: ControlRequest = serde_json::from_str(text.as_str()).map_err(|error| {
                     Error::new(Kind::Internal, "the engine asked for something unknown").because(error)
                 })?;
-                let (handler, released, answers) = (self.handler.clone(), self.released.clone(), answers.clone());
+                let (handler, phase, answers) = (self.handler.clone(), self.phase.clone(), answers.clone());
                 tokio::spawn(async move {
-                    let answer = handle(&*handler, &released, request).await;
+                    let answer = handle(&*handler, &phase, request).await;
                     // The connection may be gone by now; the engine has given up on the answer then.
                     let _ = answers.send(answer).await;
                 });
@@ -260,7 +277,7 @@ impl Connection {
         let text = serde_json::to_string(&answer)
             .map_err(|error| Error::new(Kind::Internal, "an answer cannot be written as JSON").because(error))?;
         self.send(Message::Text(text.into())).await?;
-        if self.released.load(Ordering::Acquire) {
+        if *self.phase.borrow() == Phase::Released {
             // Ends the WebSocket properly, so that the answer is not lost with it; then there is nothing left to do.
             let _ = timeout(CONTROL_PING, self.socket.close(None)).await;
             return Err(Error::new(Kind::Unavailable, "the holder was released"));
@@ -284,15 +301,20 @@ impl Connection {
     }
 }
 
-async fn handle(handler: &dyn ControlHandler, released: &AtomicBool, request: ControlRequest) -> ControlAnswer {
+async fn handle(handler: &dyn ControlHandler, phase: &watch::Sender<Phase>, request: ControlRequest) -> ControlAnswer {
     let method = request.call.method();
     let result = match request.call {
-        ControlCall::Barrier { note, freeze } => handler.barrier(note.into(), freeze).await.map(serde_json::to_value),
+        ControlCall::Barrier { note, freeze: false } => handler.barrier(note.into()).await.map(serde_json::to_value),
+        ControlCall::Barrier { note, freeze: true } => {
+            handler.barrier_and_freeze(note.into()).await.map(serde_json::to_value)
+        }
+        ControlCall::Thaw => handler.thaw().await.map(serde_json::to_value),
         ControlCall::Status => handler.status().await.map(serde_json::to_value),
         ControlCall::SwapBase { snapshot } => handler.swap_base(snapshot).await.map(serde_json::to_value),
         ControlCall::Release => {
+            phase.send_replace(Phase::Releasing);
             let done = handler.release().await;
-            released.store(done.is_ok(), Ordering::Release);
+            phase.send_replace(if done.is_ok() { Phase::Released } else { Phase::Holding });
             done.map(serde_json::to_value)
         }
     };

@@ -26,10 +26,13 @@ mod mount;
 mod query;
 mod snapshots;
 mod state;
+mod transfer;
 mod workspaces;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::world as tests_world;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -59,6 +62,7 @@ use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, JSON_BODY_MAX};
         (name = "engine", description = "The process itself"),
         (name = "workspaces", description = "Named, writable trees"),
         (name = "snapshots", description = "Immutable states and the files in them"),
+        (name = "transfer", description = "Folders of the engine's machine; over the Unix socket only"),
         (name = "maintenance", description = "Check and gc"),
         (name = "mount", description = "For holders: leases, objects in bulk, publishes, control"),
     ),
@@ -110,6 +114,9 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(snapshots::list))
         .routes(routes!(snapshots::content))
         .routes(routes!(snapshots::diff))
+        .routes(routes!(transfer::scan_folder))
+        .routes(routes!(transfer::import_folder))
+        .routes(routes!(transfer::export_snapshot))
         .routes(routes!(maintenance::check))
         .routes(routes!(maintenance::gc))
         .routes(routes!(mount::attach))

@@ -4,7 +4,7 @@
 //! barrier, and if a holder has the lease but cannot be asked, the answer is `Unavailable`, never an old state.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use vfs_core::base::PublishNote;
 use vfs_core::id::SnapshotId;
@@ -14,7 +14,7 @@ use vfs_core::{Error, Kind, Result};
 
 use super::ServerState;
 use super::control::Holder;
-use super::error::{ApiResult, JsonBody, Query};
+use super::error::{ApiResult, JsonBody, Path, Query};
 use super::snapshots::{HEAD, parse_spec};
 use crate::limits::{LOG_DEFAULT, LOG_MAX};
 use crate::wire::ErrorBody;
@@ -182,23 +182,33 @@ pub(super) async fn restore(
     }
 }
 
-/// The holder publishes what it has, the ref moves under its lease, the holder shows the new state.
+/// The holder publishes what it has and stands still, the ref moves under its lease, the holder shows the new state.
 async fn restore_attached(state: &ServerState, holder: &Holder, to: SnapshotId, note: PublishNote) -> Result<Restored> {
     let message = format!("before restoring {}", &to.to_hex()[..12]);
-    let note_before = PublishNote { author: note.author.clone(), message, ..PublishNote::default() };
-    let before = holder.barrier_and_freeze(note_before).await?;
+    let safety = PublishNote { author: note.author.clone(), message, ..PublishNote::default() };
+    let before = holder.barrier_and_freeze(safety).await?;
     let lease = *holder.lease();
-    let done = state.repo().restore(lease.workspace, Some(&lease), to, note).await?;
-    holder.swap_base(done.snapshot).await.map_err(|error| {
+    let done = match state.repo().restore(lease.workspace, Some(&lease), to, note).await {
+        Ok(done) => done,
+        Err(error) => return Err(thawed(holder, error).await),
+    };
+    if let Err(error) = holder.swap_base(done.snapshot).await {
         let context = format!(
-            "the workspace now stands on {}, but its mount does not show it: {}. The state before is {}; mount it again",
+            "the workspace now stands on {}, but its mount does not show it: {}. The state before is {before}; mount it again",
             done.snapshot,
             error.context(),
-            before
         );
-        Error::new(error.kind(), context).because(error)
-    })?;
+        return Err(thawed(holder, Error::new(error.kind(), context).because(error)).await);
+    }
     Ok(Restored { safety: Some(done.safety.unwrap_or(before)), snapshot: done.snapshot, mounted: true })
+}
+
+/// Lets changes through again after a restore that failed. A holder that cannot be reached thaws by itself.
+async fn thawed(holder: &Holder, error: Error) -> Error {
+    if let Err(also) = holder.thaw().await {
+        super::error::log(&also);
+    }
+    error
 }
 
 /// What the holder shows now, published; or the head where nobody holds the workspace. Whether somebody does.
@@ -231,7 +241,7 @@ pub(super) fn reachable_holder(state: &ServerState, workspace: &WorkspaceInfo) -
 }
 
 /// A holder that was heard of less than a lease's life ago may come back with unpublished work.
-fn is_fresh(state: &ServerState, lease: &LeaseInfo) -> bool {
+pub(super) fn is_fresh(state: &ServerState, lease: &LeaseInfo) -> bool {
     let silent_ns = state.clock().now().as_nanos() - lease.last_seen.as_nanos();
-    lease.connected || silent_ns < LEASE_TTL.as_nanos() as i128
+    lease.connected || silent_ns.unsigned_abs() < LEASE_TTL.as_nanos()
 }

@@ -24,10 +24,12 @@ pub enum ControlCall {
     Barrier {
         /// What is said about the snapshot.
         note: Note,
-        /// Let no change through from then on, until `swap_base` follows (or ten seconds have passed).
+        /// Let no change through after it, until `swap_base` or `thaw`.
         #[serde(default)]
         freeze: bool,
     },
+    /// Let changes through again; the answer is `null`.
+    Thaw,
     /// The answer is a `vfs_core::workspace::Status`.
     Status,
     /// Show another snapshot from now on; the answer is `null`.
@@ -44,6 +46,7 @@ impl ControlCall {
     pub fn method(&self) -> &'static str {
         match self {
             ControlCall::Barrier { .. } => "barrier",
+            ControlCall::Thaw => "thaw",
             ControlCall::Status => "status",
             ControlCall::SwapBase { .. } => "swap_base",
             ControlCall::Release => "release",

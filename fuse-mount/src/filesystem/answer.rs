@@ -28,6 +28,9 @@ pub(crate) struct Core {
     pub(crate) owner: Option<(u32, u32)>,
     runtime: Handle,
     misses: Semaphore,
+    /// Slows every WRITE down: a barrier that did not wait for writes would still pass on a fast mount.
+    #[cfg(test)]
+    pub(crate) write_delay: parking_lot::Mutex<std::time::Duration>,
 }
 
 /// A reply that can say no.
@@ -50,7 +53,15 @@ refuse!(ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry, ReplyLseek, R
 impl Core {
     pub(crate) fn new(workspace: Arc<Workspace>, owner: Option<(u32, u32)>, runtime: Handle) -> Arc<Core> {
         let (counters, misses) = (Counters::default(), Semaphore::new(MISSES_MAX));
-        Arc::new(Core { workspace, counters, owner, runtime, misses })
+        Arc::new(Core {
+            workspace,
+            counters,
+            owner,
+            runtime,
+            misses,
+            #[cfg(test)]
+            write_delay: parking_lot::Mutex::default(),
+        })
     }
 
     pub(crate) fn count(&self, operation: Operation) {

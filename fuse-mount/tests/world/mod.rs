@@ -1,6 +1,7 @@
 //! A mounted workspace for one test, gone afterwards also if the test panics.
 
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 pub(crate) mod base;
 

@@ -43,7 +43,7 @@ fn with_sabotage(seed: u64, is_target: fn(&Operation) -> bool) -> Result<(), Str
     let (_folder, left, right) = folders();
     let mut pair = Pair::new(&left, &right, seed);
     let mut sabotaged = false;
-    for step in 0..3000_u64 {
+    for step in 0..1500_u64 {
         if step.is_multiple_of(40) {
             pair.generator.learn(&pair.reference.root);
         }
@@ -57,7 +57,7 @@ fn with_sabotage(seed: u64, is_target: fn(&Operation) -> bool) -> Result<(), Str
         if got != expected {
             return Err(format!("{operation:?}"));
         }
-        if step.is_multiple_of(100) {
+        if step.is_multiple_of(10) {
             pair.compare()?;
         }
     }
@@ -78,7 +78,7 @@ fn one_forgotten_call_of_each_kind_is_caught() {
         ("unlink", |operation| matches!(operation, Operation::Unlink { .. })),
     ];
     for (name, is_target) in kinds {
-        // A single one may make no difference: renaming between two names of one inode does nothing.
+        // A single one may make no difference: the file may be removed before anybody looks.
         let caught = (11..15).filter(|&seed| with_sabotage(seed, is_target).is_err()).count();
         assert!(caught >= 3, "a forgotten {name} was caught in {caught} of 4 runs only");
     }

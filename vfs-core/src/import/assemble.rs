@@ -15,7 +15,7 @@ use super::walk::Meta;
 use super::{Imported, InoSource, Scanned};
 use crate::error::{Error, Kind, Result};
 use crate::id::{BlobId, ChunkId, ObjectKind, PlainDigest};
-use crate::limits::{BLOB_MAX, INLINE_MAX, INO_RANGE, LINK_MAX, XATTR_INLINE_MAX};
+use crate::limits::{INLINE_MAX, INO_RANGE, LINK_MAX, OBJECT_MAX, XATTR_INLINE_MAX};
 use crate::name::Name;
 use crate::object::tree::link_name;
 use crate::object::{
@@ -98,7 +98,7 @@ async fn receive(objects: &dyn NewObjects, mut pieces: Receiver<Piece>) -> Resul
                     Held::Here(bytes) => Some(store_short(objects, bytes).await?),
                     Held::Pieces => match store_extents(objects, extents).await? {
                         Some(content) => Some(content),
-                        None => return Ok(ReadyName::Skipped(format!("its extents need over {BLOB_MAX} bytes"))),
+                        None => return Ok(ReadyName::Skipped(format!("its extents need over {OBJECT_MAX} bytes"))),
                     },
                     Held::Elsewhere => None,
                 };
@@ -133,7 +133,7 @@ async fn store_extents(objects: &dyn NewObjects, extents: Vec<Extent>) -> Result
     }
     let blob = Blob::new(extents);
     let bytes = Bytes::from(blob.encode());
-    if bytes.len() > BLOB_MAX {
+    if bytes.len() > OBJECT_MAX {
         return Ok(None);
     }
     let id = BlobId::from_bytes(objects.add(ObjectKind::Blob, bytes).await?.hash);
@@ -334,7 +334,8 @@ impl<'a> Assembler<'a> {
         let linked = self.links.get_mut(&meta.place).expect("because it was just inserted");
         linked.names += 1;
         if linked.node.is_none() && (content.is_some() || meta.kind != FileKind::File) {
-            self.done.bytes += content.as_ref().map_or(0, Content::size);
+            let counted = content.as_ref().filter(|_| meta.kind == FileKind::File);
+            self.done.bytes += counted.map_or(0, Content::size);
             linked.node = Some(node(linked.ino, &meta, body(&meta, content)?, xattrs));
         }
         Ok(Target::Link(linked.ino))

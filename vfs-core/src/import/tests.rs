@@ -337,7 +337,9 @@ async fn progress_reaches_its_total() {
     full_folder(folder.path());
     let last = Arc::new(parking_lot::Mutex::new(HashMap::new()));
     let noted = last.clone();
-    let note = move |progress: crate::progress::Progress| drop(noted.lock().insert(progress.what, progress));
+    let note = move |progress: crate::progress::Progress| {
+        noted.lock().insert(progress.what, progress);
+    };
     let objects = memory();
     import(&objects, &Counter::default(), folder.path(), None, &ImportOptions::default(), &note).await.unwrap();
     for what in ["files", "bytes"] {

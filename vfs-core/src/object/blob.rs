@@ -80,8 +80,8 @@ impl Blob {
     pub fn decode(bytes: &[u8]) -> Result<Blob> {
         let mut reader = Reader::with_header(bytes, "blob", TAG, VERSION)?;
         let count = reader.varint()?;
-        // Every extent takes at least two bytes, so this bounds the allocation by the input.
-        if count > reader.remaining() as u64 / 2 {
+        // Of two neighbours at least one is a chunk, so two take at least 68 bytes: this bounds the allocation by the input.
+        if count > reader.remaining() as u64 / 68 * 2 + 1 {
             return Err(reader.corrupt("names more extents than it holds"));
         }
         let mut extents: Vec<Extent> = Vec::with_capacity(count as usize);

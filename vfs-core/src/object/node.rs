@@ -6,7 +6,7 @@ use super::codec::{Reader, Writer};
 use crate::clock::Time;
 use crate::error::Result;
 use crate::id::{BlobId, ChunkId, ContentDigest, PlainDigest, TreeId};
-use crate::limits::{CHUNK_MAX, FILE_SIZE_MAX, INLINE_MAX, XATTR_INLINE_MAX};
+use crate::limits::{CHUNK_MAX, FILE_SIZE_MAX, INLINE_MAX, SYMLINK_MAX, XATTR_INLINE_MAX};
 
 /// An inode number: unique in the repo, never reused. The root of every workspace is 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -384,7 +384,13 @@ impl Node {
             body: match kind {
                 FileKind::File => Body::File(Content::decode(reader)?),
                 FileKind::Directory => Body::Directory(Subtree::decode(reader)?),
-                FileKind::Symlink => Body::Symlink(Content::decode(reader)?),
+                FileKind::Symlink => match Content::decode(reader)? {
+                    Content::Blob { .. } => return Err(reader.corrupt("holds a symbolic link of several chunks")),
+                    content if content.size() > SYMLINK_MAX as u64 => {
+                        return Err(reader.corrupt("holds a symbolic link over the longest path"));
+                    }
+                    content => Body::Symlink(content),
+                },
                 FileKind::Fifo => Body::Fifo,
                 FileKind::Socket => Body::Socket,
                 FileKind::CharDevice => Body::CharDevice(reader.varint_u32()?),

@@ -1,7 +1,7 @@
 //! A snapshot: one immutable state of a workspace and where it came from.
 
 use super::codec::{Reader, Writer};
-use super::node::{Node, Subtree};
+use super::node::{FileKind, Ino, Node, Subtree};
 use crate::clock::Time;
 use crate::error::{Error, Kind, Result};
 use crate::id::SnapshotId;
@@ -89,6 +89,9 @@ impl Snapshot {
     pub fn decode(bytes: &[u8]) -> Result<Snapshot> {
         let mut reader = Reader::with_header(bytes, "snapshot", TAG, VERSION)?;
         let root = Node::decode(&mut reader)?;
+        if root.ino != Ino::ROOT || root.body.kind() != FileKind::Directory {
+            return Err(reader.corrupt("has a root that is not the directory with inode number 1"));
+        }
         let links = if reader.flag()? { Some(Subtree::decode(&mut reader)?) } else { None };
         let count = reader.varint()?;
         if count > PARENTS_MAX as u64 {

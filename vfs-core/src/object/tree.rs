@@ -187,7 +187,10 @@ impl TreeNode {
             for _ in 0..count {
                 let name = read_name(&mut reader, entries.last().map(|entry| &entry.name))?;
                 let target = match reader.u8()? {
-                    LINK_TAG => Target::Link(Ino(reader.varint()?)),
+                    LINK_TAG => match reader.varint()? {
+                        0 => return Err(reader.corrupt("points at inode 0")),
+                        ino => Target::Link(Ino(ino)),
+                    },
                     tag => Target::Node(Node::decode_after_tag(tag, &mut reader)?),
                 };
                 entries.push(Entry { name, target });
