@@ -94,7 +94,11 @@ fn details(before: &DiffSide, after: &DiffSide) -> Vec<String> {
         details.push(format!("owner {}:{} → {}:{}", before.uid, before.gid, after.uid, after.gid));
     }
     if before.kind == "file" && after.kind == "file" && before.size != after.size {
-        details.push(format!("{} → {}", print::size(before.size), print::size(after.size)));
+        let (old, new) = (print::size(before.size), print::size(after.size));
+        details.push(match old == new {
+            true => format!("{} → {} B", print::count(before.size), print::count(after.size)),
+            false => format!("{old} → {new}"),
+        });
     }
     details
 }

@@ -77,6 +77,7 @@ async fn detach(context: &Context, options: &Options, state: &StateName, at: &Pa
     let started: Started = serde_json::from_value(started)
         .map_err(|error| vfs_core::Error::new(vfs_core::Kind::Internal, "the mount said something odd").because(error))?;
     context.printer.result(&started, || {
-        format!("{}\n`esker unmount {}` publishes and unmounts", mounted(&started), at.display())
+        let does = if started.read_only { "unmounts" } else { "publishes and unmounts" };
+        format!("{}\n`esker unmount {}` {does}", mounted(&started), at.display())
     })
 }

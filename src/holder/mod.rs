@@ -137,16 +137,18 @@ fn host() -> String {
 
 /// Makes sure that a workspace can be shown at `path`: clears a dead mount, makes the folder, checks that it is fit.
 pub(crate) fn prepare_mountpoint(path: &Path) -> Result<()> {
+    let failed = |error| Error::io(format!("cannot make the mount point {}", path.display()), error);
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => std::fs::create_dir_all(path).map_err(failed)?,
+        // A dead mount answers with an error as well.
+        _ => {}
+    }
     if fuse_mount::clear_dead_mount(path)? {
         tracing::info!("cleared a dead mount at {}", path.display());
     }
     if let Some(mount) = crate::mounts::mount_at(path)?.filter(crate::mounts::MountEntry::is_esker) {
         let line = format!("{} is mounted at {} already; unmount it first", mount.source, path.display());
         return Err(Error::new(Kind::Busy, line));
-    }
-    if std::fs::symlink_metadata(path).is_err() {
-        std::fs::create_dir_all(path)
-            .map_err(|error| Error::io(format!("cannot make the mount point {}", path.display()), error))?;
     }
     fuse_mount::check_mountpoint(path)
 }
