@@ -138,7 +138,13 @@ fn helper_refused(mountpoint: &Path, said: &str) -> Error {
                        add it, mount as root, or leave the option out";
         return Error::new(Kind::Denied, context).because(said);
     }
-    if said.contains("/dev/fuse") || said.contains("device not found") {
+    if said.contains(DEVICE) && said.contains("Permission denied") {
+        let context = format!(
+            "this user may not open {DEVICE}: mount as root, or have the device opened for users (chmod 666 {DEVICE})"
+        );
+        return Error::new(Kind::Denied, context).because(said);
+    }
+    if said.contains(DEVICE) || said.contains("device not found") {
         let context = format!("this system has no usable {DEVICE}: load the kernel module (modprobe fuse): {said}");
         return Error::new(Kind::Unavailable, context);
     }

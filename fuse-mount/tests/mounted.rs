@@ -153,6 +153,64 @@ fn what_is_not_in_memory_is_fetched() {
 }
 
 #[test]
+fn what_cannot_be_fetched_is_an_io_error_and_not_an_absent_file() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new();
+    fs::create_dir(world.path("folder")).unwrap();
+    fs::write(world.path("folder/file"), vec![1; 100_000]).unwrap();
+    let world = world.remount_cold();
+    world.base.broken.store(true, Ordering::Relaxed);
+    let errno = |error: std::io::Error| error.raw_os_error();
+    const EIO: Option<i32> = Some(5);
+    assert_eq!(fs::metadata(world.path("folder/file")).map_err(errno).err(), Some(EIO));
+    assert_eq!(fs::read_dir(world.path("folder")).map_err(errno).err(), Some(EIO));
+    world.base.broken.store(false, Ordering::Relaxed);
+    assert_eq!(fs::read(world.path("folder/file")).unwrap(), vec![1; 100_000], "nothing bad was remembered");
+}
+
+/// An invalidation makes the kernel take locks that it also holds while it waits for an answer.
+#[test]
+fn invalidations_and_requests_do_not_wait_for_each_other() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new();
+    let end = Instant::now() + Duration::from_millis(1500);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let world = &world;
+            scope.spawn(move || {
+                let mut round = 0;
+                while Instant::now() < end {
+                    let (path, moved) = (world.path(&format!("f{thread}")), world.path(&format!("g{thread}")));
+                    fs::write(&path, format!("{round}")).unwrap();
+                    fs::rename(&path, &moved).unwrap();
+                    assert_eq!(fs::read_to_string(&moved).unwrap(), format!("{round}"));
+                    fs::read_dir(world.mount().mountpoint()).unwrap().for_each(drop);
+                    fs::remove_file(&moved).unwrap();
+                    round += 1;
+                }
+            });
+        }
+        scope.spawn(|| {
+            let entry =
+                |name: &str| Invalidation::Entry(Ino::ROOT, vfs_core::name::Name::new(name.as_bytes()).unwrap());
+            while Instant::now() < end {
+                let inodes = (16..40).map(|ino| Invalidation::Inode(Ino(ino)));
+                let entries = (0..4).flat_map(|n| [entry(&format!("f{n}")), entry(&format!("g{n}"))]);
+                let list =
+                    inodes.chain([Invalidation::Inode(Ino::ROOT)]).chain(entries).chain([Invalidation::AllNames]);
+                world.mount().invalidate(list.collect());
+                world.mount().settle();
+            }
+        });
+    });
+    assert_eq!(fs::read_dir(world.mount().mountpoint()).unwrap().count(), 0);
+}
+
+#[test]
 fn changes_from_elsewhere_are_seen_at_once() {
     if !can_mount() {
         return;

@@ -71,8 +71,7 @@ fn changed(printer: Printer, change: &DiffChange) -> String {
     };
     let path = if change.path.is_empty() { ".".to_owned() } else { print::visible(change.path.as_bytes()) };
     let is_folder = change.after.as_ref().or(change.before.as_ref()).is_some_and(|side| side.kind == "directory");
-    let mut line =
-        format!("{}  {path}{}", printer.colour(colour, letter), if is_folder && path != "." { "/" } else { "" });
+    let mut line = format!("{}  {path}{}", printer.colour(colour, letter), if is_folder && path != "." { "/" } else { "" });
     if let (Some(before), Some(after)) = (&change.before, &change.after) {
         let details = details(before, after);
         if !details.is_empty() {
@@ -95,7 +94,11 @@ fn details(before: &DiffSide, after: &DiffSide) -> Vec<String> {
         details.push(format!("owner {}:{} → {}:{}", before.uid, before.gid, after.uid, after.gid));
     }
     if before.kind == "file" && after.kind == "file" && before.size != after.size {
-        details.push(format!("{} → {}", print::size(before.size), print::size(after.size)));
+        let (old, new) = (print::size(before.size), print::size(after.size));
+        details.push(match old == new {
+            true => format!("{} → {} B", print::count(before.size), print::count(after.size)),
+            false => format!("{old} → {new}"),
+        });
     }
     details
 }

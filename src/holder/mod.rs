@@ -6,8 +6,8 @@
 
 mod checkpoints;
 mod control;
-mod read_only;
 mod report;
+mod read_only;
 mod start;
 mod stop;
 
@@ -23,8 +23,8 @@ use vfs_core::object::Snapshot;
 use vfs_core::workspace::Workspace;
 use vfs_core::{Error, Kind, Result};
 
-pub(crate) use read_only::{Shown, show};
 pub(crate) use report::ask;
+pub(crate) use read_only::{Shown, show};
 pub(crate) use start::{Started, Wanted, hold, is_alive};
 
 /// Why a holder ends without being told to by a signal.
@@ -123,6 +123,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     }
 }
 
+
 /// Who asks for snapshots on this machine.
 pub(crate) fn author() -> String {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
@@ -136,16 +137,18 @@ fn host() -> String {
 
 /// Makes sure that a workspace can be shown at `path`: clears a dead mount, makes the folder, checks that it is fit.
 pub(crate) fn prepare_mountpoint(path: &Path) -> Result<()> {
+    let failed = |error| Error::io(format!("cannot make the mount point {}", path.display()), error);
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => std::fs::create_dir_all(path).map_err(failed)?,
+        // A dead mount answers with an error as well.
+        _ => {}
+    }
     if fuse_mount::clear_dead_mount(path)? {
         tracing::info!("cleared a dead mount at {}", path.display());
     }
     if let Some(mount) = crate::mounts::mount_at(path)?.filter(crate::mounts::MountEntry::is_esker) {
         let line = format!("{} is mounted at {} already; unmount it first", mount.source, path.display());
         return Err(Error::new(Kind::Busy, line));
-    }
-    if std::fs::symlink_metadata(path).is_err() {
-        std::fs::create_dir_all(path)
-            .map_err(|error| Error::io(format!("cannot make the mount point {}", path.display()), error))?;
     }
     fuse_mount::check_mountpoint(path)
 }

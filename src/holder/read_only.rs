@@ -42,8 +42,7 @@ pub(crate) async fn show(
         snapshot,
         Arc::new(client.holder(shown.workspace)),
         Arc::new(SystemClock),
-    )
-    .await?;
+    ).await?;
     let options = MountOptions {
         read_only: true,
         allow_other: shown.allow_other,

@@ -15,6 +15,9 @@ use crate::id::{IdKey, PlainDigest};
 use crate::limits::{CHUNK_AVERAGE, CHUNK_MAX, CHUNK_MIN, HOLE_UNIT};
 use crate::object::{ChunkRef, Extent};
 
+#[cfg(test)]
+mod tests;
+
 /// The sizes that chunks are cut to, in bytes; even numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {

@@ -111,7 +111,14 @@ pub async fn run(
         tracing::info!(workspace = %lease.workspace, "control connection: {}", error.chain());
         let again = match error.kind() {
             Kind::Denied | Kind::Unsupported => Err(error),
-            Kind::LeaseLost => reattach(&client, &mut lease, &who, &*handler).await,
+            Kind::LeaseLost => match client.attach(lease.holder, &who).await {
+                Ok(attached) => {
+                    lease = attached.lease;
+                    handler.on_reattached(attached).await?;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
             Kind::Unavailable => client.client().ensure_engine(Instant::now() + REQUEST_DEADLINE).await,
             _ => Ok(()),
         };
@@ -128,17 +135,6 @@ pub async fn run(
 /// Kinds that no further attempt can change.
 fn is_final(kind: Kind) -> bool {
     matches!(kind, Kind::Busy | Kind::LeaseLost | Kind::NotFound | Kind::Denied | Kind::Unsupported | Kind::Invalid)
-}
-
-async fn reattach(
-    client: &WorkspaceClient,
-    lease: &mut Lease,
-    who: &HolderDescription,
-    handler: &dyn ControlHandler,
-) -> Result<()> {
-    let attached = client.attach(lease.holder, who).await?;
-    *lease = attached.lease;
-    handler.on_reattached(attached).await
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -147,7 +147,7 @@ impl Client {
         Client::build(endpoint, Some(starter), VERSION)
     }
 
-    pub(super) fn build(
+    pub(crate) fn build(
         endpoint: Endpoint,
         starter: Option<Arc<dyn EngineStarter>>,
         version: &'static str,
@@ -293,6 +293,12 @@ impl Client {
         }
     }
 
+    /// Any bytes to any URL, for tests of what no typed method would send.
+    #[cfg(test)]
+    pub(crate) async fn raw(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
+        self.send_and_read(method, path, "application/octet-stream", Some(body), Effort::ONCE).await
+    }
+
     fn move_to(&self, endpoint: Endpoint) -> Result<()> {
         let mut link = self.0.link.write();
         if link.endpoint != endpoint {
@@ -419,7 +425,7 @@ pub(super) async fn read_all(response: Response) -> Result<Bytes> {
     let mut body = response.bytes_stream();
     let mut all = BytesMut::with_capacity(expected as usize);
     while let Some(part) = body.next().await {
-        all.extend_from_slice(&part.map_err(|error| broken(error))?);
+        all.extend_from_slice(&part.map_err(broken)?);
         if all.len() > ANSWER_MAX {
             return Err(too_long());
         }

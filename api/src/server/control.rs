@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::http::StatusCode;
 use axum::response::Response;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
@@ -22,7 +22,7 @@ use vfs_core::{Error, Kind, Result};
 
 use super::ServerState;
 use super::activity::Using;
-use super::error::{ApiResult, Query, log};
+use super::error::{ApiResult, Path, Query, log};
 use crate::limits::{
     BARRIER_DEADLINE, CONTROL_MESSAGE_MAX, CONTROL_PENDING_MAX, CONTROL_PING, CONTROL_SILENCE_MAX, LEASE_RENEWAL,
     RELEASE_DEADLINE, STATUS_DEADLINE, SWAP_DEADLINE,
@@ -153,17 +153,14 @@ impl Holder {
 )]
 pub(super) async fn connect(
     State(state): State<ServerState>,
-    axum::extract::Path(workspace): axum::extract::Path<String>,
+    Path(workspace): Path<String>,
     Query(lease): Query<LeaseQuery>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> ApiResult<Response> {
     let lease = lease.lease(crate::wire::mount::workspace_id(&workspace)?);
     state.repo().touch(&lease).await?;
-    let upgrade = upgrade.max_message_size(CONTROL_MESSAGE_MAX).max_frame_size(CONTROL_MESSAGE_MAX);
-    let mut response = upgrade.on_upgrade(move |socket| hold(state, lease, socket));
-    debug_assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
-    response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
-    Ok(response)
+    let upgrade = upgrade?.max_message_size(CONTROL_MESSAGE_MAX).max_frame_size(CONTROL_MESSAGE_MAX);
+    Ok(upgrade.on_upgrade(move |socket| hold(state, lease, socket)))
 }
 
 /// Keeps a holder's connection until it ends, one way or the other.

@@ -31,6 +31,8 @@ mod workspaces;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::world as tests_world;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

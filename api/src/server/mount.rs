@@ -3,7 +3,7 @@
 //! Workspaces are named by id here. Whether a lease is still good is for the repo to say, in the publish's transaction.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use vfs_core::objects::Objects;
 use vfs_core::{Error, Kind, Result};
 
 use super::ServerState;
-use super::error::{ApiResult, Body, JsonBody, Query};
+use super::error::{ApiResult, Body, JsonBody, Path, Query};
 use crate::limits::{BATCH_CHUNKS_MAX, BATCH_ITEMS_MAX};
 use crate::wire::ErrorBody;
 use crate::wire::frames;
@@ -249,9 +249,7 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Step {
     type Rejection = super::error::ApiError;
 
     async fn from_request_parts(parts: &mut axum::http::request::Parts, state: &S) -> ApiResult<Self> {
-        let segments = Path::<(String, String)>::from_request_parts(parts, state).await;
-        let Path((workspace, position)) =
-            segments.map_err(|rejection| Error::new(Kind::Invalid, rejection.body_text()))?;
+        let Path((workspace, position)) = Path::<(String, String)>::from_request_parts(parts, state).await?;
         let position = position.parse().map_err(|error: std::num::ParseIntError| {
             Error::new(Kind::Invalid, format!("{position:?} is not a journal position")).because(error)
         })?;

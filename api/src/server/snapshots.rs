@@ -1,7 +1,7 @@
 //! Snapshots and the files in them. Immutable, so nothing here needs a holder.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use vfs_core::base::Base;
@@ -13,7 +13,7 @@ use vfs_core::{Error, Kind, Result};
 
 use super::ServerState;
 use super::content;
-use super::error::{ApiResult, Query};
+use super::error::{ApiResult, Path, Query};
 use super::query::RawQuery;
 use crate::limits::{DIFF_DEFAULT, DIFF_MAX, LIST_DEFAULT, LIST_MAX};
 use crate::wire::ErrorBody;

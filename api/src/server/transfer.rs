@@ -2,7 +2,7 @@
 //! whose files these are, or root.
 
 use async_trait::async_trait;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use vfs_core::export::{ExportOptions, export};
@@ -14,7 +14,7 @@ use vfs_core::{Error, Kind, Result};
 
 use super::ServerState;
 use super::auth::Local;
-use super::error::{ApiResult, JsonBody};
+use super::error::{ApiResult, JsonBody, Path};
 use super::jobs::{Reporter, stream_of};
 use super::snapshots::{parse_id, state_of};
 use super::workspaces::is_fresh;

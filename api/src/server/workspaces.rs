@@ -4,7 +4,7 @@
 //! barrier, and if a holder has the lease but cannot be asked, the answer is `Unavailable`, never an old state.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use vfs_core::base::PublishNote;
 use vfs_core::id::SnapshotId;
@@ -14,7 +14,7 @@ use vfs_core::{Error, Kind, Result};
 
 use super::ServerState;
 use super::control::Holder;
-use super::error::{ApiResult, JsonBody, Query};
+use super::error::{ApiResult, JsonBody, Path, Query};
 use super::snapshots::{HEAD, parse_spec};
 use crate::limits::{LOG_DEFAULT, LOG_MAX};
 use crate::wire::ErrorBody;

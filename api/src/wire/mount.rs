@@ -89,11 +89,11 @@ impl TryFrom<Attached> for vfs_core::base::Attached {
 }
 
 /// Names a lease of the workspace in the URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct LeaseQuery {
     /// The holder.
-    #[schema(value_type = String)]
     #[param(value_type = String)]
     pub holder: HolderId,
     /// The epoch of its lease.

@@ -31,6 +31,9 @@ fn refusals_of_the_helper_are_explained() {
     let error = helper_refused(Path::new("/m"), said);
     assert_eq!(error.kind(), Kind::Denied);
     assert!(error.context().contains("/etc/fuse.conf"));
+    let error = helper_refused(Path::new("/m"), "fusermount3: failed to open /dev/fuse: Permission denied");
+    assert_eq!(error.kind(), Kind::Denied);
+    assert!(error.context().contains("may not open"));
     let error = helper_refused(Path::new("/m"), "fusermount3: fuse device not found, try 'modprobe fuse' first");
     assert_eq!(error.kind(), Kind::Unavailable);
 }

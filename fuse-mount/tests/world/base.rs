@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,6 +33,8 @@ pub(crate) struct MemoryBase {
     publishing: Mutex<(Option<SnapshotId>, ChangeSet)>,
     /// How long each read of objects takes.
     pub(crate) delay: Mutex<Duration>,
+    /// Objects cannot be found any more.
+    pub(crate) broken: AtomicBool,
     /// Reads of objects so far.
     pub(crate) reads: AtomicUsize,
 }
@@ -73,6 +75,7 @@ impl MemoryBase {
             next_ino: AtomicU64::new(16),
             publishing: Mutex::default(),
             delay: Mutex::new(Duration::ZERO),
+            broken: AtomicBool::new(false),
             reads: AtomicUsize::new(0),
         }))
     }
@@ -101,6 +104,9 @@ impl MemoryBase {
         let delay = *self.delay.lock();
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
+        }
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(Error::new(Kind::NotFound, "the object is gone"));
         }
         self.objects.read_many(ids).await
     }

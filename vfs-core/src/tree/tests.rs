@@ -146,6 +146,26 @@ fn one_changed_name_in_a_large_directory_costs_kilobytes() {
     }
 }
 
+/// Names behind the last one leave the nodes before them as they are, also where the last one had ended by itself.
+#[test]
+fn names_at_the_edges_of_every_size_equal_a_full_build() {
+    let objects = memory();
+    for size in 0..300 {
+        let base = block_on(build(&objects, numbered(size))).unwrap();
+        for more in [1, 10, 100] {
+            let behind: Vec<Entry> = (0..more).map(|n| entry(&format!("g{n:03}"), "y")).collect();
+            let before: Vec<Entry> = (0..more).map(|n| entry(&format!("a{n:03}"), "y")).collect();
+            let changes = |new: &[Entry]| {
+                new.iter().map(|entry| (entry.name.clone(), Some(entry.target.clone()))).collect::<Changes>()
+            };
+            let edited = block_on(edit(&objects, Some(base.tree), changes(&behind))).unwrap();
+            assert_eq!(edited, block_on(build(&objects, numbered(size).chain(behind))).unwrap(), "{size} + {more}");
+            let edited = block_on(edit(&objects, Some(base.tree), changes(&before))).unwrap();
+            assert_eq!(edited, block_on(build(&objects, before.into_iter().chain(numbered(size)))).unwrap());
+        }
+    }
+}
+
 #[test]
 fn edits_that_change_nothing_give_the_same_tree() {
     let objects = memory();

@@ -32,6 +32,8 @@ pub(super) struct Inode {
     pub(super) parent: Option<(Ino, Name)>,
     /// Its node is in the link table.
     pub(super) linked: bool,
+    /// All names of an inode that got its second one here: once it is down to one, it leaves the link table.
+    pub(super) names: Option<Vec<(Ino, Name)>>,
     /// References that the kernel holds.
     pub(super) references: u64,
     /// Inodes in memory whose parent this is; while there are any, it stays.
@@ -114,6 +116,7 @@ impl Inode {
             xattrs: InodeXattrs::Base(node.xattrs.clone()),
             parent,
             linked,
+            names: None,
             references: 0,
             residents: 0,
             changed_at: UNCHANGED,

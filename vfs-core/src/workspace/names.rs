@@ -100,6 +100,7 @@ impl Workspace {
         }
         state.adopt(parent)?;
         state.adopt(ino)?;
+        state.adopt_names(ino)?;
         state.change(&Record::Unlink { ino, parent, name, time: self.clock.now() }, &[])?;
         self.note_change();
         Ok(())
@@ -128,6 +129,9 @@ impl Workspace {
         }
         for touched in [Some(parent), Some(new_parent), Some(ino), replaced].into_iter().flatten() {
             state.adopt(touched)?;
+        }
+        if let Some(other) = replaced {
+            state.adopt_names(other)?;
         }
         let exchange = mode == RenameMode::Exchange;
         let time = self.clock.now();

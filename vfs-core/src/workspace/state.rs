@@ -226,6 +226,17 @@ impl State {
         Ok(())
     }
 
+    /// Adopts the directories of all names of an inode that may leave the link table.
+    pub(super) fn adopt_names(&mut self, ino: Ino) -> Result<()> {
+        let parents: Vec<Ino> = self.inode(ino)?.names.iter().flatten().map(|(parent, _)| *parent).collect();
+        for parent in parents {
+            if self.inodes.contains_key(&parent) {
+                self.adopt(parent)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes a record (after the staged adoptions) and applies it.
     pub(super) fn change(&mut self, record: &Record<'_>, data: &[u8]) -> Result<()> {
         let written = self.journal_mut()?.write(record, data);
@@ -266,6 +277,7 @@ impl State {
                     xattrs: InodeXattrs::Own(Arc::new(Xattrs::default())),
                     parent: None,
                     linked: false,
+                    names: None,
                     references: 0,
                     residents: 0,
                     changed_at: end,
@@ -278,13 +290,20 @@ impl State {
                 self.set_place(ino, Some((parent, Name::new(name)?)))
             }
             Record::Link { ino, parent, name, time } => {
+                let new_place = (parent, Name::new(name)?);
                 let first_place = {
                     let inode = self.inode_mut(ino)?;
                     inode.nlink += 1;
                     let first = if inode.linked { None } else { inode.parent.clone() };
                     inode.linked = true;
+                    match &first {
+                        Some(first) => inode.names = Some(vec![first.clone(), new_place]),
+                        None => inode.names.iter_mut().for_each(|names| names.push(new_place.clone())),
+                    }
                     first
                 };
+                // It may have left the table since the base.
+                self.unlinked.remove(&ino);
                 if let Some((parent, name)) = first_place {
                     // The first name, too, has to point into the link table from now on.
                     let directory = self.inode_mut(parent)?.directory_mut().ok_or_else(not_a_directory)?;
@@ -296,7 +315,7 @@ impl State {
             }
             Record::Unlink { ino, parent, name, time } => {
                 self.set_name((parent, name), Some(ino), None, time, end)?;
-                self.lose_name(ino, time, end)
+                self.lose_name(ino, (parent, name), time, end)
             }
             Record::Rename { ino, parent, name, new_parent, new_name, replaced, exchange, time } => {
                 self.apply_rename(ino, (parent, name), (new_parent, new_name), replaced, exchange, time, end)
@@ -361,14 +380,14 @@ impl State {
         let back = if exchange { replaced } else { None };
         self.set_name(from, Some(ino), back, time, end)?;
         self.set_name(to, replaced, Some(ino), time, end)?;
-        self.set_place(ino, Some((to.0, Name::new(to.1)?)))?;
+        self.move_name(ino, from, to)?;
         self.touch(ino, Some(time), end)?;
         match (replaced, exchange) {
             (Some(other), true) => {
-                self.set_place(other, Some((from.0, Name::new(from.1)?)))?;
+                self.move_name(other, to, from)?;
                 self.touch(other, Some(time), end)
             }
-            (Some(other), false) => self.lose_name(other, time, end),
+            (Some(other), false) => self.lose_name(other, to, time, end),
             (None, _) => Ok(()),
         }
     }
@@ -396,9 +415,42 @@ impl State {
         self.touch(parent, Some(time), end)
     }
 
-    fn lose_name(&mut self, ino: Ino, time: Time, end: u64) -> Result<()> {
+    /// One of an inode's names has moved.
+    fn move_name(&mut self, ino: Ino, from: (Ino, &[u8]), to: (Ino, &[u8])) -> Result<()> {
+        let place = (to.0, Name::new(to.1)?);
+        if let Some(names) = &mut self.inode_mut(ino)?.names {
+            for name in names.iter_mut().filter(|name| name.0 == from.0 && name.1.as_bytes() == from.1) {
+                *name = place.clone();
+            }
+        }
+        self.set_place(ino, Some(place))
+    }
+
+    /// An inode that is down to one known name leaves the link table; its entry holds it again.
+    fn leave_link_table(&mut self, ino: Ino, end: u64) -> Result<()> {
+        let inode = self.inode_mut(ino)?;
+        let last = match (inode.nlink, &inode.names) {
+            (1, Some(names)) => names.first().cloned(),
+            _ => None,
+        };
+        // A directory that is not in memory keeps its pointer into the table; that is as right, only longer.
+        let Some((parent, name)) = last.filter(|(parent, _)| self.inodes.contains_key(parent)) else { return Ok(()) };
+        let inode = self.inode_mut(ino)?;
+        inode.linked = false;
+        inode.names = None;
+        self.unlinked.insert(ino, end);
+        let directory = self.inode_mut(parent)?.directory_mut().ok_or_else(not_a_directory)?;
+        directory.set(name.clone(), Some(ino), end);
+        self.touch(parent, None, end)?;
+        self.set_place(ino, Some((parent, name)))
+    }
+
+    fn lose_name(&mut self, ino: Ino, place: (Ino, &[u8]), time: Time, end: u64) -> Result<()> {
         let inode = self.inode_mut(ino)?;
         inode.nlink = if inode.is_directory() { 0 } else { inode.nlink.saturating_sub(1) };
+        if let Some(names) = &mut inode.names {
+            names.retain(|name| !(name.0 == place.0 && name.1.as_bytes() == place.1));
+        }
         let (gone, linked) = (inode.nlink == 0, inode.linked);
         self.touch(ino, Some(time), end)?;
         if gone {
@@ -409,8 +461,9 @@ impl State {
             }
             self.set_place(ino, None)?;
             self.drop_if_idle(ino);
+            return Ok(());
         }
-        Ok(())
+        self.leave_link_table(ino, end)
     }
 
     /// Notes that an inode has changed, and when if its ctime moves.

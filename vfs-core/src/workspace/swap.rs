@@ -180,4 +180,5 @@ fn update(inode: &mut Inode, node: &Node, linked: bool) {
     inode.ctime = node.ctime;
     inode.xattrs = InodeXattrs::Base(node.xattrs.clone());
     inode.linked = linked;
+    inode.names = None;
 }

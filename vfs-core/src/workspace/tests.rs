@@ -252,3 +252,26 @@ async fn a_group_commit_answers_everybody() {
     assert!((0..20).all(|_| receive.recv_timeout(std::time::Duration::from_secs(10)).unwrap()));
     assert_eq!(workspace.status().unsynced_bytes, 0);
 }
+
+#[tokio::test]
+async fn a_file_that_had_two_names_for_a_moment_does_not_stay_in_the_link_table() {
+    let world = World::new();
+    let workspace = world.open().await.unwrap();
+    let ino = make(&workspace, b"temporary").await;
+    ask(&workspace, || workspace.link(ino, Ino::ROOT, b"final")).await.unwrap();
+    ask(&workspace, || workspace.unlink(Ino::ROOT, b"temporary")).await.unwrap();
+    workspace.checkpoint(note("one name")).await.unwrap();
+    assert!(!world.engine.has_link_table());
+
+    ask(&workspace, || workspace.link(ino, Ino::ROOT, b"second")).await.unwrap();
+    workspace.checkpoint(note("two names")).await.unwrap();
+    assert!(world.engine.has_link_table());
+    ask(&workspace, || workspace.unlink(Ino::ROOT, b"final")).await.unwrap();
+    ask(&workspace, || workspace.link(ino, Ino::ROOT, b"third")).await.unwrap();
+    ask(&workspace, || workspace.unlink(Ino::ROOT, b"third")).await.unwrap();
+    drop(workspace);
+    let workspace = world.open().await.unwrap();
+    workspace.checkpoint(note("one again")).await.unwrap();
+    let attr = ask(&workspace, || workspace.lookup(Ino::ROOT, b"second")).await.unwrap();
+    assert_eq!((attr.ino, attr.nlink), (ino, 1));
+}

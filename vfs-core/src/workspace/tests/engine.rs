@@ -113,6 +113,11 @@ impl TestEngine {
         self.state.lock().head
     }
 
+    pub(in crate::workspace) fn has_link_table(&self) -> bool {
+        let state = self.state.lock();
+        state.snapshots[&state.head].links.is_some()
+    }
+
     pub(in crate::workspace) fn lose_answers(&self, lose: bool) {
         self.state.lock().lose_answers = lose;
     }
