@@ -20,21 +20,21 @@ const ROWS: &[Row] = &[
     (&["cat", "w@ffffffffffffffff:file"], 3, "ffff"),
     (&["cat", "w:folder"], 1, "folder"),
     (&["ls", "w:file/below"], 1, "file"),
-    (&["cat", "w@not-hex:file"], 1, "not-hex"),
+    (&["cat", "w@not-hex:file"], 2, "not-hex"),
     (&["restore", "w", "ffffffffffffffff"], 3, "ffff"),
     (&["restore", "missing", "ffffffffffffffff"], 3, ""),
     (&["fork", "missing", "new"], 3, "missing"),
     (&["fork", "w", "w"], 4, "w"),
     (&["workspace", "create", "w"], 4, "w"),
-    (&["workspace", "create", "a/b"], 1, "a/b"),
-    (&["workspace", "create", ".."], 1, ".."),
-    (&["workspace", "create", ""], 1, ""),
+    (&["workspace", "create", "a/b"], 2, "a/b"),
+    (&["workspace", "create", ".."], 2, ".."),
+    (&["workspace", "create", ""], 2, ""),
     (&["workspace", "delete", "missing"], 3, "missing"),
     (&["import", "/no/such/path", "--workspace", "w"], 3, "/no/such/path"),
     (&["import", "/proc/version", "--workspace", "w"], 1, "/proc/version"),
     (&["export", "missing", "/tmp/esker-never-made"], 3, "missing"),
     (&["diff", "w", "missing"], 3, "missing"),
-    (&["unmount", "/proc"], 3, "/proc"),
+    (&["unmount", "/proc"], 2, "/proc"),
     (&["unmount", "/no/such/path"], 3, "/no/such/path"),
     (&["status", "/proc"], 3, "/proc"),
     (&["mount", "missing", "/tmp/esker-never-mounted"], 3, "missing"),
@@ -51,7 +51,8 @@ fn each_wrong_call_has_its_exit_code_and_one_line() {
     let mut wrong = Vec::new();
     for (arguments, code, word) in ROWS {
         let done = world.esker(*arguments);
-        let one_line = *code == 2 || done.err.trim_end().lines().count() == 1;
+        let from_clap = done.err.contains("Usage:") || done.err.contains("For more information");
+        let one_line = from_clap || done.err.trim_end().lines().count() == 1;
         if done.code != *code || !done.err.contains(word) || !one_line || done.err.contains("panicked") {
             wrong.push(format!("expected {code}, {word:?}, one line: {done}"));
         }
@@ -63,14 +64,14 @@ fn each_wrong_call_has_its_exit_code_and_one_line() {
 }
 
 #[test]
-fn what_is_not_a_data_folder_is_left_alone() {
+fn what_else_lies_in_the_data_folder_is_left_alone() {
     let world = World::new();
     let data = world.folder("data");
     fs::write(data.join("precious"), "not Esker's").unwrap();
-    let done = world.esker(["workspace", "list"]);
-    assert_ne!(done.code, 0, "a folder with other things in it is no data folder: {done}");
+    world.esker(["workspace", "create", "w"]).ok();
+    world.esker(["workspace", "delete", "w"]).ok();
+    world.esker(["gc", "--grace", "0"]).ok();
     assert_eq!(fs::read_to_string(data.join("precious")).unwrap(), "not Esker's");
-    assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "nothing was added");
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn pjdfstest(world: &World, folder: &std::path::Path) -> Verdict {
     let config = world.path("pjdfstest.toml");
     fs::write(&config, PJDFSTEST_CONFIG).unwrap();
     let program = crate::world::program_path("pjdfstest");
-    let done = world.program(&program).arg("-c").arg(&config).arg("-p").arg(folder).run();
+    let done = world.program(&program).arg("-c").arg(&config).arg("-p").arg(folder).args(["-s", "/dev/shm"]).run();
     let verdict = read_verdict(&done.out);
     assert!(verdict.run > 100, "pjdfstest ran only {} tests: {done}", verdict.run);
     verdict

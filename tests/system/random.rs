@@ -24,12 +24,15 @@ fn run(seed: u64, operations: u64, schedule: &Schedule) {
     let reference = world.folder("reference");
     let mut pair = Pair::new(&mount.dir, &reference, seed);
     let mut chance = Chance::new(seed ^ 0x5eed);
+    // `ESKER_COMPARE_EVERY=1` finds the operation that made a difference which shows only later.
+    let every =
+        std::env::var("ESKER_COMPARE_EVERY").ok().and_then(|text| text.parse().ok()).unwrap_or(schedule.compare_every);
     while pair.done < operations {
         match pair.step().unwrap_or_else(|difference| panic!("{difference}")) {
             Step::Same => {}
             Step::Lost(operation) => panic!("seed {seed}: the mount died under {operation:?}"),
         }
-        if pair.done.is_multiple_of(schedule.compare_every) {
+        if pair.done.is_multiple_of(every) {
             check(&pair);
         }
         if chance.below(schedule.disturb_every) == 0 {

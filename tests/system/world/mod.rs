@@ -11,15 +11,23 @@ pub(crate) use command::{Done, Run};
 pub(crate) use mount::Mount;
 pub(crate) use source::{crate_sources, same_tree};
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// The program under test.
-pub(crate) const ESKER: &str = env!("CARGO_BIN_EXE_esker");
+/// The program under test: the one built with these tests, or the one that `ESKER_TEST_BIN` names.
+pub(crate) fn esker() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| match std::env::var_os("ESKER_TEST_BIN") {
+        Some(program) => fs::canonicalize(program).expect("ESKER_TEST_BIN is there"),
+        None => PathBuf::from(env!("CARGO_BIN_EXE_esker")),
+    });
+    &PROGRAM
+}
 
 /// How long starting or stopping a process may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,7 +71,7 @@ impl World {
     }
 
     /// A program with this world's home, a fixed identity for git, and no network for cargo.
-    pub(crate) fn program(&self, program: &str) -> Command {
+    pub(crate) fn program(&self, program: impl AsRef<OsStr>) -> Command {
         let home = std::env::var("HOME").unwrap_or_default();
         let mut command = Command::new(program);
         command
@@ -89,14 +97,14 @@ impl World {
     }
 
     /// `esker --data <this world> <arguments>`, ready to run.
-    pub(crate) fn command<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = self.program(ESKER);
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = self.program(esker());
         command.arg("--data").arg(self.data()).args(arguments);
         command
     }
 
     /// Runs `esker` to its end, whatever that is.
-    pub(crate) fn esker<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Done {
+    pub(crate) fn esker<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Done {
         self.command(arguments).run()
     }
 

@@ -50,7 +50,7 @@ impl Mount {
             .spawn()
             .expect("esker mount starts");
         let start = Instant::now();
-        while !(is_mounted(&self.dir) && fs::read_dir(&self.dir).is_ok()) {
+        while !(is_alive(&self.dir) && is_mounted(&self.dir)) {
             let ended = child.try_wait().expect("a child can be waited for");
             if ended.is_some() || start.elapsed() > PATIENCE {
                 let _ = child.kill();
@@ -112,6 +112,13 @@ pub(crate) fn is_mounted(dir: &Path) -> bool {
     mount_points().iter().any(|point| point == dir)
 }
 
+/// Whether whatever is there answers. A dead mount is still in the mount table, and its cached attributes and open folders
+/// outlive its process, so the kernel must be made to ask.
+fn is_alive(dir: &Path) -> bool {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    statx(CWD, dir, AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS).is_ok()
+}
+
 /// Unmounts everything below a folder, innermost first.
 pub(crate) fn unmount_below(folder: &Path) {
     for point in mount_points().into_iter().rev().filter(|point| point.starts_with(folder)) {
@@ -126,7 +133,7 @@ pub(crate) fn processes_naming(folder: &Path) -> Vec<i32> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let ours = fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe == Path::new(super::ESKER));
+        let ours = fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe == super::esker());
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         if ours && line.windows(wanted.len()).any(|window| window == wanted) {
             found.push(pid);
