@@ -56,7 +56,7 @@ impl DataFolder {
             Err(error) => return Err(Error::io(format!("cannot read {}", path.display()), error).into()),
         };
         match text.trim().strip_prefix("esker ").and_then(|version| version.parse::<u32>().ok()) {
-            Some(version) if version <= FORMAT => Ok(()),
+            Some(version) if version == FORMAT => Ok(()),
             Some(version) => Err(Failure::newer(format!(
                 "the data folder {} has format {version}; this esker {} knows formats up to {FORMAT}: install a newer one",
                 self.path.display(),

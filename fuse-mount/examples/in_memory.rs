@@ -6,6 +6,8 @@
 //!
 //! Ends when it is unmounted and then says which requests it answered.
 
+#![allow(clippy::unwrap_used, reason = "a test or example may panic")]
+
 use std::path::PathBuf;
 
 use fuse_mount::{Mount, MountOptions};

@@ -1,5 +1,7 @@
 //! How a mount begins and ends.
 
+#![allow(clippy::unwrap_used, reason = "a test or example may panic")]
+
 mod world;
 
 use std::fs::{self, File};

@@ -4,6 +4,8 @@
 //! The tests that remount read-only are off here: mount(8) would look for a helper of ours, and on ext4, too, six of the
 //! thirteen fail in a full run because the suite itself leaves a removed file open. `lifecycle.rs` has ours.
 
+#![allow(clippy::unwrap_used, reason = "a test or example may panic")]
+
 mod world;
 
 use std::fs;

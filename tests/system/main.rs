@@ -3,6 +3,8 @@
 //! One binary for all of it, so that it is linked once. What it keeps true: a test never skips in CI, leaves no mount and no
 //! process behind, uses only its own temporary folder, and a random test prints its seed.
 
+#![allow(clippy::unwrap_used, reason = "a test or example may panic")]
+
 mod acceptance;
 mod bad_input;
 mod commands;

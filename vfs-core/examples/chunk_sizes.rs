@@ -3,6 +3,8 @@
 //! Prints one line for each average: chunks, bytes that are left after equal chunks are kept once, and bytes after zstd
 //! level 3. Decision 0003 holds the numbers that the format's sizes were chosen by. All folders given are measured as one.
 
+#![allow(clippy::unwrap_used, reason = "a test or example may panic")]
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -2,6 +2,8 @@
 //!
 //! Objects stay in memory, so this is the cost of walking, reading, cutting, hashing and building trees alone.
 
+#![allow(clippy::unwrap_used, reason = "a test or example may panic")]
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;

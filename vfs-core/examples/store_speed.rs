@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p vfs-core --example store_speed -- [folder]`
 
+#![allow(clippy::unwrap_used, reason = "a test or example may panic")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;

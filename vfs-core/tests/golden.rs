@@ -4,6 +4,8 @@
 //! and compares; `ESKER_WRITE_GOLDEN=1` writes them (only with a line in `docs/format.md`). A second reader in Python,
 //! which shares no code with this crate, decodes the same bytes and compares with the same values.
 
+#![allow(clippy::unwrap_used, reason = "a test or example may panic")]
+
 mod values;
 
 use std::fs;

@@ -3,6 +3,8 @@
 //! Values of any shape go out and in again; their bytes, cut, extended or with one byte changed, are refused or are the
 //! canonical bytes of another value. The allocator is counted: a decoder takes a small multiple of its input.
 
+#![allow(clippy::unwrap_used, reason = "a test or example may panic")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
