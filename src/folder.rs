@@ -64,7 +64,11 @@ impl DataFolder {
             ))),
             None => Err(Failure::new(
                 Kind::Corrupt,
-                format!("{} does not say \"esker {FORMAT}\": is {} a data folder?", path.display(), self.path.display()),
+                format!(
+                    "{} does not say \"esker {FORMAT}\": is {} a data folder?",
+                    path.display(),
+                    self.path.display()
+                ),
             )),
         }
     }
@@ -149,7 +153,8 @@ fn private_folder(folder: &Path, uid: u32) -> Outcome {
         }
         _ => {}
     }
-    let found = fs::symlink_metadata(folder).map_err(|error| Error::io(format!("cannot see {}", folder.display()), error))?;
+    let found =
+        fs::symlink_metadata(folder).map_err(|error| Error::io(format!("cannot see {}", folder.display()), error))?;
     if !found.is_dir() || found.uid() != uid || found.mode() & 0o077 != 0 {
         let line = format!(
             "{} is not a folder of yours with mode 0700: remove it, or use a data folder with a shorter path",
@@ -162,7 +167,8 @@ fn private_folder(folder: &Path, uid: u32) -> Outcome {
 
 /// The absolute path without symlinks as far as it exists, so that one folder has one name.
 pub(crate) fn absolute(path: &Path) -> Outcome<PathBuf> {
-    let full = std::path::absolute(path).map_err(|error| Error::io(format!("cannot resolve {}", path.display()), error))?;
+    let full =
+        std::path::absolute(path).map_err(|error| Error::io(format!("cannot resolve {}", path.display()), error))?;
     let mut missing = Vec::new();
     let mut existing = full.as_path();
     loop {

@@ -31,7 +31,8 @@ impl MountEntry {
 
 /// All mounts of this process's namespace, in mount order.
 pub(crate) fn mounts() -> Result<Vec<MountEntry>> {
-    let text = fs::read("/proc/self/mountinfo").map_err(|error| Error::io("cannot read /proc/self/mountinfo", error))?;
+    let text =
+        fs::read("/proc/self/mountinfo").map_err(|error| Error::io("cannot read /proc/self/mountinfo", error))?;
     Ok(text.split(|&byte| byte == b'\n').filter_map(parse).collect())
 }
 
@@ -70,7 +71,8 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut at = 0;
     while at < field.len() {
-        let digits = field.get(at + 1..at + 4).filter(|digits| digits.iter().all(|digit| (b'0'..=b'7').contains(digit)));
+        let digits =
+            field.get(at + 1..at + 4).filter(|digits| digits.iter().all(|digit| (b'0'..=b'7').contains(digit)));
         match (field[at], digits) {
             (b'\\', Some(digits)) => {
                 plain.push(digits.iter().fold(0_u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')));

@@ -189,7 +189,9 @@ pub(crate) fn visible(name: &[u8]) -> String {
     if !text.chars().any(char::is_control) {
         return text.into_owned();
     }
-    text.chars().map(|letter| if letter.is_control() { letter.escape_default().to_string() } else { letter.into() }).collect()
+    text.chars()
+        .map(|letter| if letter.is_control() { letter.escape_default().to_string() } else { letter.into() })
+        .collect()
 }
 
 #[cfg(test)]

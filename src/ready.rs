@@ -156,7 +156,8 @@ mod tests {
         let line = crate::print::json_line(&Line::Failed { kind: "busy".into(), message: "taken".into(), exit: 4 });
         let failure = answer(&line).unwrap_err();
         assert_eq!((failure.kind(), failure.code, failure.line().as_str()), (Kind::Busy, Code::Busy, "taken"));
-        let line = crate::print::json_line(&Line::Failed { kind: "unsupported".into(), message: String::new(), exit: 10 });
+        let line =
+            crate::print::json_line(&Line::Failed { kind: "unsupported".into(), message: String::new(), exit: 10 });
         assert_eq!(answer(&line).unwrap_err().code, Code::Newer);
         assert_eq!(answer("nonsense").unwrap_err().kind(), Kind::Unavailable);
     }

@@ -279,7 +279,6 @@ fn going_back_to_a_snapshot_changes_what_is_seen() {
 }
 
 #[test]
-#[ignore = "swap_base does not yet name inodes that come back under another name, so the kernel keeps their pages"]
 fn going_back_brings_a_moved_file_back_as_it_was() {
     if !can_mount() {
         return;

@@ -97,9 +97,10 @@ fn fuse() -> Finding {
     let opened = fs::OpenOptions::new().read(true).write(true).open("/dev/fuse");
     let (state, found) = match opened {
         Ok(_) => (State::Ok, "/dev/fuse opens".to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            (State::Missing, "no /dev/fuse: load the module (modprobe fuse), or give the container --device /dev/fuse".into())
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (
+            State::Missing,
+            "no /dev/fuse: load the module (modprobe fuse), or give the container --device /dev/fuse".into(),
+        ),
         Err(error) => (State::Missing, format!("/dev/fuse does not open: {error}")),
     };
     finding("FUSE", "mount, up", state, found)

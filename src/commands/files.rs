@@ -26,7 +26,8 @@ pub(crate) async fn ls(context: &Context, options: Ls) -> Outcome {
     let mut after: Option<Vec<u8>> = None;
     loop {
         let page = client.list(state.snapshot, &path, after.as_deref(), PAGE).await?;
-        let shown = if page.node.kind == "directory" { page.entries.as_slice() } else { std::slice::from_ref(&page.node) };
+        let shown =
+            if page.node.kind == "directory" { page.entries.as_slice() } else { std::slice::from_ref(&page.node) };
         show(context.printer, shown)?;
         match page.entries.last().filter(|_| page.more) {
             Some(last) => after = Some(from_text(&last.name, last.name_hex.as_deref())?),

@@ -71,7 +71,8 @@ fn changed(printer: Printer, change: &DiffChange) -> String {
     };
     let path = if change.path.is_empty() { ".".to_owned() } else { print::visible(change.path.as_bytes()) };
     let is_folder = change.after.as_ref().or(change.before.as_ref()).is_some_and(|side| side.kind == "directory");
-    let mut line = format!("{}  {path}{}", printer.colour(colour, letter), if is_folder && path != "." { "/" } else { "" });
+    let mut line =
+        format!("{}  {path}{}", printer.colour(colour, letter), if is_folder && path != "." { "/" } else { "" });
     if let (Some(before), Some(after)) = (&change.before, &change.after) {
         let details = details(before, after);
         if !details.is_empty() {

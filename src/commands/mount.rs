@@ -27,7 +27,12 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let tell = |line: &str| context.printer.remark(line);
     if options.read_only || state.snapshot.is_some() {
         let found = client.resolve(&state.to_string()).await?;
-        let shown = Shown { workspace: found.workspace, name: found.name, snapshot: found.snapshot, allow_other: options.allow_other };
+        let shown = Shown {
+            workspace: found.workspace,
+            name: found.name,
+            snapshot: found.snapshot,
+            allow_other: options.allow_other,
+        };
         return holder::show(client, shown, &at, say, &tell).await;
     }
     let workspace = client.workspace(&state.workspace).await?;
@@ -74,8 +79,9 @@ async fn detach(context: &Context, options: &Options, state: &StateName, at: &Pa
     let started = tokio::task::spawn_blocking(move || ready::start(&arguments, &log, MOUNT_START))
         .await
         .expect("because starting a process does not panic")?;
-    let started: Started = serde_json::from_value(started)
-        .map_err(|error| vfs_core::Error::new(vfs_core::Kind::Internal, "the mount said something odd").because(error))?;
+    let started: Started = serde_json::from_value(started).map_err(|error| {
+        vfs_core::Error::new(vfs_core::Kind::Internal, "the mount said something odd").because(error)
+    })?;
     context.printer.result(&started, || {
         let does = if started.read_only { "unmounts" } else { "publishes and unmounts" };
         format!("{}\n`esker unmount {}` {does}", mounted(&started), at.display())

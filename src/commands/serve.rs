@@ -18,7 +18,8 @@ pub(crate) async fn run(context: &Context, options: Serve) -> Outcome {
 }
 
 fn text(context: &Context, info: &EngineInfo) -> String {
-    let mut rows = vec![("data", context.data.path().display().to_string()), ("socket", info.socket.display().to_string())];
+    let mut rows =
+        vec![("data", context.data.path().display().to_string()), ("socket", info.socket.display().to_string())];
     if let Some(address) = &info.address {
         rows.push(("address", format!("http://{address}")));
         rows.push(("token", format!("in {}", context.data.token().display())));

@@ -32,12 +32,15 @@ struct Report {
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let at = absolute(&options.at)?;
     let mount = mounts::mount_of(&at)?.filter(MountEntry::is_esker).ok_or_else(|| {
-        let line = format!("{} is not in a mount of esker's; `esker workspace list` shows what is mounted", at.display());
+        let line =
+            format!("{} is not in a mount of esker's; `esker workspace list` shows what is mounted", at.display());
         Failure::new(Kind::NotFound, line)
     })?;
     if is_dead(&mount) {
         let at = mount.mountpoint.display();
-        let line = format!("the process behind {at} is gone: `esker unmount {at}`, or mount it again; unpublished work is in the journal");
+        let line = format!(
+            "the process behind {at} is gone: `esker unmount {at}`, or mount it again; unpublished work is in the journal"
+        );
         return Err(Failure::new(Kind::Unavailable, line));
     }
     let report = look(context, &mount).await?;
@@ -75,7 +78,10 @@ async fn look(context: &Context, mount: &MountEntry) -> Outcome<Report> {
 fn text(report: &Report) -> String {
     let mut rows = vec![
         ("workspace", print::visible(report.workspace.as_bytes())),
-        ("mounted at", format!("{}{}", report.mountpoint.display(), if report.read_only { " (read-only)" } else { "" })),
+        (
+            "mounted at",
+            format!("{}{}", report.mountpoint.display(), if report.read_only { " (read-only)" } else { "" }),
+        ),
     ];
     match report.pid {
         Some(pid) => rows.push(("process", pid.to_string())),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use api::client::Client;
 use api::wire::mount::Note;
-use api::wire::transfer::{ExportRequest, Imported, ImportRequest, LocalPath, Skipped};
+use api::wire::transfer::{ExportRequest, ImportRequest, Imported, LocalPath, Skipped};
 use api::wire::workspace::CreateWorkspace;
 use vfs_core::Kind;
 
@@ -55,9 +55,8 @@ pub(crate) async fn import_folder(
         note: Note { author: author(), message, ..Note::default() },
     };
     let progress = Progress::start(context.printer, "importing");
-    let imported = client
-        .import(workspace, &request, |line| progress.report(&line.what, line.done, line.total))
-        .await?;
+    let imported =
+        client.import(workspace, &request, |line| progress.report(&line.what, line.done, line.total)).await?;
     drop(progress);
     warn_of_skipped(context.printer, "left out", &imported.skipped);
     Ok(imported)
@@ -87,9 +86,8 @@ pub(crate) async fn export(context: &Context, options: Export) -> Outcome {
     let state = context::resolve_text(&client, &options.source, options.state.published).await?;
     let request = ExportRequest { folder: LocalPath::new(&path), owner: None };
     let progress = Progress::start(context.printer, "exporting");
-    let exported = client
-        .export(state.snapshot, &request, |line| progress.report(&line.what, line.done, line.total))
-        .await?;
+    let exported =
+        client.export(state.snapshot, &request, |line| progress.report(&line.what, line.done, line.total)).await?;
     drop(progress);
     warn_of_skipped(context.printer, "not as it was", &exported.skipped);
     context.printer.result(&exported, || {

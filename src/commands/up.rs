@@ -43,7 +43,11 @@ pub(crate) async fn run(context: &Context, options: Up) -> Outcome {
     let folder = transfer::readable_folder(&options.folder)?;
     let source = source_of(&folder)?;
     if folder.starts_with(context.data.path()) {
-        let line = format!("{} is inside the data folder {}: choose another folder", folder.display(), context.data.path().display());
+        let line = format!(
+            "{} is inside the data folder {}: choose another folder",
+            folder.display(),
+            context.data.path().display()
+        );
         return Err(Failure::new(Kind::Invalid, line));
     }
     let client = context.client().await?;
@@ -67,7 +71,10 @@ pub(crate) async fn run(context: &Context, options: Up) -> Outcome {
 /// A folder as a workspace remembers it.
 fn source_of(folder: &Path) -> Outcome<String> {
     folder.to_str().map(str::to_owned).ok_or_else(|| {
-        let line = format!("the path {} is not UTF-8: rename the folder, or bind-mount it under another name", folder.display());
+        let line = format!(
+            "the path {} is not UTF-8: rename the folder, or bind-mount it under another name",
+            folder.display()
+        );
         Failure::new(Kind::Invalid, line)
     })
 }
@@ -132,7 +139,8 @@ async fn changed_since(client: &Client, folder: &Path, known: &Workspace, record
 }
 
 fn say_changed(context: &Context, folder: &Path, known: &Workspace, changed: &[String]) {
-    let named: Vec<String> = changed.iter().take(CHANGED_NAMED_MAX).map(|path| print::visible(path.as_bytes())).collect();
+    let named: Vec<String> =
+        changed.iter().take(CHANGED_NAMED_MAX).map(|path| print::visible(path.as_bytes())).collect();
     let more = if changed.len() > CHANGED_NAMED_MAX { ", …" } else { "" };
     context.printer.remark(&format!(
         "{} has changed since it was imported ({}{more}); `esker import {} --workspace NEW` takes it in beside {}",
@@ -159,7 +167,8 @@ async fn import(context: &Context, client: &Client, known: &Workspace, folder: &
 /// The folder's name as far as it can be a workspace's.
 fn name_of(folder: &Path) -> String {
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let plain = |letter: char| if letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.') { letter } else { '-' };
+    let plain =
+        |letter: char| if letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.') { letter } else { '-' };
     let name: String = name.chars().map(plain).take(NAME_MAX).collect();
     let name = name.trim_matches(['-', '.']).to_owned();
     if name.is_empty() { "workspace".to_owned() } else { name }
@@ -168,8 +177,9 @@ fn name_of(folder: &Path) -> String {
 /// The name itself, or with the first suffix that is free.
 async fn free_name(client: &Client, name: &str) -> Outcome<String> {
     let taken: Vec<String> = client.workspaces().await?.into_iter().map(|workspace| workspace.name).collect();
-    first_free(name, &taken)
-        .ok_or_else(|| Failure::new(Kind::AlreadyExists, format!("{name} and its suffixes are taken: use `esker import --workspace`")))
+    first_free(name, &taken).ok_or_else(|| {
+        Failure::new(Kind::AlreadyExists, format!("{name} and its suffixes are taken: use `esker import --workspace`"))
+    })
 }
 
 fn first_free(name: &str, taken: &[String]) -> Option<String> {

@@ -98,7 +98,8 @@ mod tests {
     fn the_file_comes_back_as_written() {
         let (_temporary, data) = folder();
         assert_eq!(EngineInfo::read(&data), None);
-        let info = EngineInfo { pid: 7, version: "1".into(), socket: data.socket().unwrap(), address: None, background: true };
+        let info =
+            EngineInfo { pid: 7, version: "1".into(), socket: data.socket().unwrap(), address: None, background: true };
         info.write(&data).unwrap();
         assert_eq!(EngineInfo::read(&data), Some(info.clone()));
         info.remove(&data);

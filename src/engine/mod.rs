@@ -52,7 +52,8 @@ pub(crate) async fn stop(data: &DataFolder) -> Outcome<Option<u32>> {
     let until = Instant::now() + ENGINE_STOP;
     while EngineLock::take(data)?.is_none() {
         if Instant::now() >= until {
-            let line = format!("the engine, process {}, does not leave; its log is {}", info.pid, data.engine_log().display());
+            let line =
+                format!("the engine, process {}, does not leave; its log is {}", info.pid, data.engine_log().display());
             return Err(Failure::new(Kind::Unavailable, line));
         }
         tokio::time::sleep(POLL).await;

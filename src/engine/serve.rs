@@ -31,11 +31,7 @@ pub(crate) struct Serving {
 }
 
 /// Serves until a signal, or until nobody needs it. `say` hears where it listens.
-pub(crate) async fn serve(
-    data: &DataFolder,
-    serving: Serving,
-    say: impl FnOnce(&EngineInfo) -> Outcome,
-) -> Outcome {
+pub(crate) async fn serve(data: &DataFolder, serving: Serving, say: impl FnOnce(&EngineInfo) -> Outcome) -> Outcome {
     data.prepare()?;
     let mut signals = Signals::listen()?;
     let lock = lock(data, &serving).await?;
@@ -71,8 +67,7 @@ async fn open(data: &DataFolder, serving: &Serving) -> Outcome<ServerState> {
         None => None,
     };
     let clock = Arc::new(SystemClock);
-    let options =
-        RepoOptions { data: data.path().to_owned(), bucket: serving.bucket.clone(), clock: clock.clone() };
+    let options = RepoOptions { data: data.path().to_owned(), bucket: serving.bucket.clone(), clock: clock.clone() };
     let repo = Repo::open(options).await.map_err(newer_or_not)?;
     let bucket = serving.bucket.clone().unwrap_or_else(|| format!("file://{}/bucket", data.path().display()));
     let info = server::EngineInfo { data_folder: data.path().to_owned(), bucket, token };
@@ -101,7 +96,12 @@ async fn resolve(address: &str) -> Result<SocketAddr> {
         Ok(port) => format!("127.0.0.1:{port}"),
         Err(_) => address.to_owned(),
     };
-    let invalid = || Error::new(Kind::Invalid, format!("{address:?} is no address to listen on: use HOST:PORT, such as 127.0.0.1:7070"));
+    let invalid = || {
+        Error::new(
+            Kind::Invalid,
+            format!("{address:?} is no address to listen on: use HOST:PORT, such as 127.0.0.1:7070"),
+        )
+    };
     let mut found = lookup_host(&full).await.map_err(|error| invalid().because(error))?;
     found.next().ok_or_else(invalid)
 }

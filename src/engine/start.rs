@@ -41,8 +41,7 @@ pub(crate) fn ensure(data: &DataFolder) -> Outcome<EngineInfo> {
 }
 
 fn start(data: &DataFolder) -> Outcome {
-    let arguments: Vec<OsString> =
-        vec!["--data".into(), data.path().into(), "serve".into(), "--detached".into()];
+    let arguments: Vec<OsString> = vec!["--data".into(), data.path().into(), "serve".into(), "--detached".into()];
     let left = ready::start(&arguments, &data.engine_log(), ENGINE_START)?;
     tracing::debug!(engine = %left, "started an engine");
     Ok(())

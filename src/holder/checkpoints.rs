@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use vfs_core::base::PublishNote;
 use vfs_core::Kind;
+use vfs_core::base::PublishNote;
 
 use super::Holder;
 use crate::limits::{BACKOFF_MAX, BACKOFF_MIN, CHECKPOINT_TICK, LOADED, QUIET};

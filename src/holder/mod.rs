@@ -6,8 +6,8 @@
 
 mod checkpoints;
 mod control;
-mod report;
 mod read_only;
+mod report;
 mod start;
 mod stop;
 
@@ -23,8 +23,8 @@ use vfs_core::object::Snapshot;
 use vfs_core::workspace::Workspace;
 use vfs_core::{Error, Kind, Result};
 
-pub(crate) use report::ask;
 pub(crate) use read_only::{Shown, show};
+pub(crate) use report::ask;
 pub(crate) use start::{Started, Wanted, hold, is_alive};
 
 /// Why a holder ends without being told to by a signal.
@@ -122,7 +122,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
         Err(error) => Err(Error::new(Kind::Internal, "a blocking step of the mount failed").because(error)),
     }
 }
-
 
 /// Who asks for snapshots on this machine.
 pub(crate) fn author() -> String {

@@ -42,7 +42,8 @@ pub(crate) async fn show(
         snapshot,
         Arc::new(client.holder(shown.workspace)),
         Arc::new(SystemClock),
-    ).await?;
+    )
+    .await?;
     let options = MountOptions {
         read_only: true,
         allow_other: shown.allow_other,

@@ -75,17 +75,18 @@ pub(crate) async fn hold(
     said.and(stopped)
 }
 
-async fn attach(data: &DataFolder, client: WorkspaceClient, wanted: Wanted) -> Outcome<(Arc<Holder>, HolderDescription, Started)> {
+async fn attach(
+    data: &DataFolder,
+    client: WorkspaceClient,
+    wanted: Wanted,
+) -> Outcome<(Arc<Holder>, HolderDescription, Started)> {
     let path = data.holder(wanted.id);
     crate::folder::private(&path)?;
     let info = HolderInfo { pid: std::process::id(), mountpoint: wanted.mountpoint.clone() };
     let folder = lock(&path, wanted.id, &info).await?;
     prepare_mountpoint(&wanted.mountpoint)?;
-    let who = HolderDescription {
-        host: host(),
-        pid: info.pid,
-        mountpoint: wanted.mountpoint.to_string_lossy().into_owned(),
-    };
+    let who =
+        HolderDescription { host: host(), pid: info.pid, mountpoint: wanted.mountpoint.to_string_lossy().into_owned() };
     let attached = client.attach(folder.holder_id(), &who).await?;
     let (lease, name) = (attached.lease, attached.name.clone());
     let opened = Workspace::open(folder, attached, Arc::new(client.clone()), Arc::new(SystemClock)).await;
@@ -117,7 +118,11 @@ async fn mount(workspace: Arc<Workspace>, name: &str, wanted: &Wanted) -> Result
 }
 
 /// A holder that cannot work must not keep others out.
-async fn give_back_on_error<T>(client: &WorkspaceClient, lease: &vfs_core::base::Lease, result: Result<T>) -> Result<T> {
+async fn give_back_on_error<T>(
+    client: &WorkspaceClient,
+    lease: &vfs_core::base::Lease,
+    result: Result<T>,
+) -> Result<T> {
     if result.is_err() {
         let _ = client.detach(lease).await;
     }
@@ -152,7 +157,8 @@ pub(crate) fn is_alive(pid: u32) -> bool {
 
 fn fresh_id() -> Result<HolderId> {
     let mut bytes = [0; HolderId::LENGTH];
-    getrandom::fill(&mut bytes).map_err(|error| Error::new(Kind::Internal, "no random numbers").because(error.to_string()))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::new(Kind::Internal, "no random numbers").because(error.to_string()))?;
     Ok(HolderId::from_bytes(bytes))
 }
 

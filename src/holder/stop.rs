@@ -52,12 +52,7 @@ pub(super) async fn wait(holder: &Arc<Holder>, signals: &mut Signals) -> Reason 
 }
 
 /// Ends the mount. `tell` says what is going on to whoever is in front.
-pub(super) async fn stop(
-    holder: &Arc<Holder>,
-    reason: Reason,
-    signals: &mut Signals,
-    tell: &dyn Fn(&str),
-) -> Outcome {
+pub(super) async fn stop(holder: &Arc<Holder>, reason: Reason, signals: &mut Signals, tell: &dyn Fn(&str)) -> Outcome {
     let published = match reason {
         Reason::LeaseLost => Err(Error::new(
             Kind::LeaseLost,

@@ -3,6 +3,7 @@
 //! What `create` has returned is durable: in a local folder the file and its folder are synced first, in S3 the
 //! answer says so. Nothing is ever overwritten.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use parking_lot::Mutex;
 use url::Url;
 
 use crate::error::{Error, Kind, Result};
@@ -27,7 +29,16 @@ mod tests;
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
     url: String,
-    folder: Option<PathBuf>,
+    folder: Option<Arc<Folder>>,
+}
+
+/// A local bucket's folder.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    /// Folders below whose own entries are known to be on disk. Without this, a writer that finds a folder which another
+    /// one has just made, and not synced yet, would call its file durable too early.
+    synced: Mutex<HashSet<PathBuf>>,
 }
 
 /// One object as lists show it.
@@ -75,7 +86,8 @@ impl Bucket {
         let store = LocalFileSystem::new_with_prefix(path).map_err(failed)?.with_fsync(true);
         let url = Url::from_directory_path(path)
             .map_err(|()| Error::new(Kind::Invalid, format!("the bucket folder {} is not absolute", path.display())))?;
-        Ok(Bucket { store: Arc::new(store), url: url.into(), folder: Some(path.to_owned()) })
+        let folder = Folder { path: path.to_owned(), synced: Mutex::default() };
+        Ok(Bucket { store: Arc::new(store), url: url.into(), folder: Some(Arc::new(folder)) })
     }
 
     fn s3(url: &Url) -> Result<Bucket> {
@@ -116,6 +128,7 @@ impl Bucket {
 
     /// Stores an object under a name that is free. Durable when it returns.
     pub async fn create(&self, name: &str, bytes: Bytes) -> Result<Created> {
+        self.make_folder_of(name).await?;
         match self.store.put_opts(&Path::from(name), bytes.into(), PutMode::Create.into()).await {
             Ok(_) => Ok(Created::New),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Created::Existed),
@@ -136,17 +149,34 @@ impl Bucket {
         Ok(Created::Existed)
     }
 
+    /// Sees to it that the folder of an object is there and on disk.
+    async fn make_folder_of(&self, name: &str) -> Result<()> {
+        let Some(folder) = self.folder.clone() else { return Ok(()) };
+        let Some(parent) = folder.path.join(name).parent().map(FilePath::to_owned) else { return Ok(()) };
+        if folder.synced.lock().contains(&parent) {
+            return Ok(());
+        }
+        let made = tokio::task::spawn_blocking(move || {
+            let mut synced = folder.synced.lock();
+            std::fs::create_dir_all(&parent)?;
+            for above in parent.ancestors().take_while(|above| above.starts_with(&folder.path)) {
+                std::fs::File::open(above)?.sync_all()?;
+            }
+            synced.insert(parent);
+            Ok(())
+        });
+        finished(made.await, || format!("the folder of {name} in the bucket could not be made"))
+    }
+
     /// A crash may have come between an earlier writer's rename and its sync of the folder.
     async fn sync_existing(&self, name: &str) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let path = folder.join(name);
+        let path = folder.path.join(name);
         let synced = tokio::task::spawn_blocking(move || {
             std::fs::File::open(&path)?.sync_all()?;
-            // The folders above may be as new as the file.
-            path.ancestors().skip(1).take(4).try_for_each(|folder| std::fs::File::open(folder)?.sync_all())
+            path.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
         });
-        let synced = synced.await.map_err(|error| Error::new(Kind::Internal, "a sync panicked").because(error))?;
-        synced.map_err(|error| Error::io(format!("{name} in the bucket could not be synced"), error))
+        finished(synced.await, || format!("{name} in the bucket could not be synced"))
     }
 
     /// A whole object.
@@ -191,19 +221,30 @@ impl Bucket {
     pub fn make_private(&self, name: &str) -> Result<()> {
         use std::os::unix::fs::PermissionsExt;
         let Some(folder) = &self.folder else { return Ok(()) };
-        std::fs::set_permissions(folder.join(name), std::fs::Permissions::from_mode(0o600))
+        std::fs::set_permissions(folder.path.join(name), std::fs::Permissions::from_mode(0o600))
             .map_err(|error| Error::io(format!("{name} in the bucket could not be made private"), error))
     }
 }
 
-/// Makes a folder with mode 0700 unless it is there.
+/// Makes a folder with mode 0700 unless it is there; durable when it returns.
 pub fn make_private_folder(path: &FilePath) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| Error::io(format!("the folder {} could not be made", path.display()), error))
+    let failed = |error| Error::io(format!("the folder {} could not be made", path.display()), error);
+    let missing = path.ancestors().take_while(|folder| !folder.exists()).count();
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    // Each new folder is an entry of the one above it.
+    for above in path.ancestors().skip(1).take(missing).filter(|above| !above.as_os_str().is_empty()) {
+        std::fs::File::open(above).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn finished(
+    result: Result<std::io::Result<()>, tokio::task::JoinError>,
+    context: impl FnOnce() -> String,
+) -> Result<()> {
+    let result = result.map_err(|error| Error::new(Kind::Internal, "a task panicked").because(error))?;
+    result.map_err(|error| Error::io(context(), error))
 }
 
 fn map_error(error: object_store::Error, context: String) -> Error {

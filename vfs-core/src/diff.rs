@@ -157,10 +157,10 @@ impl<'a> Diff<'a> {
         let path = parent.join(name.expect("because one side has an entry"));
         if let (Some(Target::Link(before)), Some(Target::Link(after))) =
             (before.as_ref().map(|entry| &entry.target), after.as_ref().map(|entry| &entry.target))
+            && before == after
+            && self.links.as_ref().is_none_or(|links| !links.contains(before))
         {
-            if before == after && self.links.as_ref().is_none_or(|links| !links.contains(before)) {
-                return Ok(None);
-            }
+            return Ok(None);
         }
         let before = self.node(self.before, before).await?;
         let after = self.node(self.after, after).await?;

@@ -9,10 +9,11 @@
 //! repo                        the façade: opens bucket and database, hands out workspaces; the one publish
 //! workspace  gc  check  import  export
 //! diff  build                 two snapshots compared | a change set applied to one
-//! store  refs                 named by content | names that move
+//! reach                       what objects lead to
+//! store  db                   named by content | names that move, and the index
 //! tree                        directories over stored nodes
 //! base  change                what a workspace stands on | what a publish carries
-//! objects  pack  chunk
+//! objects  pack  chunk  bucket
 //! object                      pure values and their canonical bytes
 //! id  name  error  limits  clock  progress
 //! ```

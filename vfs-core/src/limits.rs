@@ -131,3 +131,7 @@ pub const WALK_BATCH: usize = 512;
 pub const DAMAGE_HITS_MAX: usize = 8;
 /// Times that gc marks anew because publishes overtook it, before it gives up.
 pub const GC_ROUNDS_MAX: usize = 8;
+/// An open publish that nobody has used for this long is forgotten; its holder may begin again.
+pub const PUBLISH_IDLE: Duration = Duration::from_secs(15 * 60);
+/// Times that check looks again because what it looked at changed meanwhile.
+pub const CHECK_ROUNDS_MAX: usize = 3;

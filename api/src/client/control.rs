@@ -42,16 +42,11 @@ pub trait ControlHandler: Send + Sync + 'static {
     async fn barrier(&self, note: PublishNote) -> Result<SnapshotId>;
 
     /// Like [`ControlHandler::barrier`], and lets no change through after it, until [`ControlHandler::swap_base`] or
-    /// [`ControlHandler::thaw`]. A holder that cannot stand still takes a plain barrier; what is written between it and
-    /// the swap makes the swap fail.
-    async fn barrier_and_freeze(&self, note: PublishNote) -> Result<SnapshotId> {
-        self.barrier(note).await
-    }
+    /// [`ControlHandler::thaw`].
+    async fn barrier_and_freeze(&self, note: PublishNote) -> Result<SnapshotId>;
 
     /// Lets changes through again.
-    async fn thaw(&self) -> Result<()> {
-        Ok(())
-    }
+    async fn thaw(&self) -> Result<()>;
 
     /// What is in the overlay and the caches.
     async fn status(&self) -> Result<Status>;

@@ -10,13 +10,14 @@
 mod answer;
 mod listing;
 mod operations;
+mod send;
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use fuser::{
@@ -26,11 +27,12 @@ use fuser::{
     ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use vfs_core::object::FileKind;
-use vfs_core::workspace::{Attr, SetAttr, Workspace};
+use vfs_core::workspace::{SetAttr, Workspace};
 
 pub(crate) use answer::Core;
 use listing::Page;
 use operations::Maker;
+use send::{send_attr, send_bytes, send_entry, send_found, send_ok, send_xattr};
 
 use crate::acl;
 use crate::counters::Operation as Op;
@@ -53,39 +55,6 @@ pub(crate) struct Translator {
 impl Translator {
     pub(crate) fn new(core: Arc<Core>) -> Self {
         Translator { core, without_open: false, without_opendir: false }
-    }
-}
-
-fn send_entry(core: &Core, reply: ReplyEntry, attr: Attr) {
-    reply.entry(&CACHE_TTL, &core.shown(&attr), GENERATION);
-}
-
-/// Inode 0 with a TTL is how the kernel is told to remember that a name is absent.
-fn send_found(core: &Core, reply: ReplyEntry, found: Option<Attr>) {
-    match found {
-        Some(attr) => send_entry(core, reply, attr),
-        None => reply.entry_with_ttls(&Duration::ZERO, &CACHE_TTL, &to::absent(), GENERATION),
-    }
-}
-
-fn send_attr(core: &Core, reply: ReplyAttr, attr: Attr) {
-    reply.attr(&CACHE_TTL, &core.shown(&attr));
-}
-
-fn send_ok(_: &Core, reply: ReplyEmpty, (): ()) {
-    reply.ok();
-}
-
-fn send_bytes(_: &Core, reply: ReplyData, bytes: Bytes) {
-    reply.data(&bytes);
-}
-
-/// `size` 0 asks for the length only.
-fn send_xattr(reply: ReplyXattr, value: &[u8], size: u32) {
-    match value.len() {
-        length if size == 0 => reply.size(length as u32),
-        length if length > size as usize => reply.error(Errno::ERANGE),
-        _ => reply.data(value),
     }
 }
 

@@ -8,30 +8,30 @@ use crate::id::{ObjectId, ObjectKind, SnapshotId};
 use crate::limits::{DAMAGE_HITS_MAX, WALK_BATCH};
 use crate::name::Name;
 use crate::reach::links;
-use crate::repo::Repo;
+use crate::store::Store;
 
 /// Who names an object, and how.
 type Parents = HashMap<ObjectId, Vec<(ObjectId, Option<Name>)>>;
 
 /// For each damaged object some of `workspace@snapshot:path`. Walks everything once more: damage is rare.
 pub(super) async fn find(
-    repo: &Repo,
+    store: &Store,
     roots: &Roots,
     damaged: &BTreeMap<ObjectId, String>,
 ) -> Result<HashMap<ObjectId, Vec<String>>> {
-    let parents = parents(repo, roots).await?;
+    let parents = parents(store, roots).await?;
     Ok(damaged.keys().map(|id| (*id, paths(*id, &parents, roots))).collect())
 }
 
-async fn parents(repo: &Repo, roots: &Roots) -> Result<Parents> {
+async fn parents(store: &Store, roots: &Roots) -> Result<Parents> {
     let mut parents = Parents::new();
     let mut seen: HashSet<ObjectId> = roots.keys().map(|&id| id.into()).collect();
     let mut waiting: Vec<ObjectId> = seen.iter().copied().collect();
     while !waiting.is_empty() {
         let batch = waiting.split_off(waiting.len().saturating_sub(WALK_BATCH));
-        let located = repo.store().locate(&batch).await?;
+        let located = store.locate(&batch).await?;
         let locations: Vec<_> = located.into_values().collect();
-        for (location, bytes) in locations.iter().zip(repo.store().fetch(&locations).await) {
+        for (location, bytes) in locations.iter().zip(store.fetch(&locations).await) {
             let id = location.entry.id;
             let Ok(links) = bytes.and_then(|bytes| links(id, &bytes)) else { continue };
             for (child, name) in links {

@@ -14,18 +14,72 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::db::{Location, history, leases, refs, workspaces};
 use crate::error::{Kind, Result};
 use crate::id::{ObjectId, ObjectKind, PackId, SnapshotId};
-use crate::limits::WALK_BATCH;
+use crate::limits::{CHECK_ROUNDS_MAX, WALK_BATCH};
 use crate::progress::{OnProgress, Progress};
 use crate::reach::links;
-use crate::repo::{CheckOptions, CheckReport, Damage, Repo};
+use crate::store::Store;
 
 /// A snapshot and the workspaces whose histories hold it.
 type Roots = BTreeMap<SnapshotId, Vec<String>>;
 
-/// See [`Repo::check`].
-pub(crate) async fn check(repo: &Repo, options: CheckOptions, progress: &OnProgress) -> Result<CheckReport> {
-    let mut check = Check { repo, progress, report: CheckReport::default(), damaged: BTreeMap::new() };
-    for line in repo.database().integrity().await? {
+/// How check works.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckOptions {
+    /// Read every pack and every object, not only the index.
+    pub full: bool,
+}
+
+/// What check found. Damage is a finding, not an error.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CheckReport {
+    /// Workspaces looked at.
+    pub workspaces: u64,
+    /// Snapshots looked at.
+    pub snapshots: u64,
+    /// Packs looked at.
+    pub packs: u64,
+    /// Objects reached from the snapshots.
+    pub reachable_objects: u64,
+    /// Objects whose bytes were read and verified.
+    pub verified_objects: u64,
+    /// Bytes read from the bucket.
+    pub read_bytes: u64,
+    /// Every damage found, each once.
+    pub damages: Vec<Damage>,
+}
+
+/// One damage, in words for people.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Damage {
+    /// What is wrong.
+    pub what: String,
+    /// What it hits: `workspace@snapshot:path`, at most a few of them.
+    pub hits: Vec<String>,
+}
+
+/// Looks for damage.
+pub(crate) async fn check(store: &Store, options: CheckOptions, progress: &OnProgress) -> Result<CheckReport> {
+    let mut rounds = 1;
+    loop {
+        let before = generation(store).await?;
+        let report = look(store, options, progress).await?;
+        // What was removed while we looked is not damage.
+        let sure = report.damages.is_empty() || generation(store).await? == before;
+        if sure || rounds == CHECK_ROUNDS_MAX {
+            return Ok(report);
+        }
+        rounds += 1;
+    }
+}
+
+async fn generation(store: &Store) -> Result<u64> {
+    let mut connection = store.database().read().await?;
+    crate::reach::Roots::generation(&mut connection).await
+}
+
+async fn look(store: &Store, options: CheckOptions, progress: &OnProgress) -> Result<CheckReport> {
+    let mut check = Check { store, progress, report: CheckReport::default(), damaged: BTreeMap::new() };
+    for line in store.database().integrity().await? {
         check.note(format!("the database says: {line}"));
     }
     let roots = check.roots().await?;
@@ -39,7 +93,7 @@ pub(crate) async fn check(repo: &Repo, options: CheckOptions, progress: &OnProgr
 }
 
 struct Check<'a> {
-    repo: &'a Repo,
+    store: &'a Store,
     progress: &'a OnProgress,
     report: CheckReport,
     /// What is wrong with objects; where they are needed is found out at the end.
@@ -58,8 +112,8 @@ impl Check<'_> {
     /// Reads every row that names a snapshot.
     async fn roots(&mut self) -> Result<Roots> {
         let mut roots = Roots::new();
-        let mut connection = self.repo.database().read().await?;
-        for workspace in workspaces::all(&mut connection, self.repo.tenant_number()).await? {
+        let mut connection = self.store.database().read().await?;
+        for workspace in workspaces::all(&mut connection, self.store.tenant_number()).await? {
             self.report.workspaces += 1;
             let (id, name) = (workspace.id, workspace.name);
             let mut add = |snapshot| roots.entry(snapshot).or_default().push(name.clone());
@@ -110,13 +164,13 @@ impl Check<'_> {
 
     /// Objects as they lie in the bucket, not from memory. Those that cannot be read are noted and left out.
     async fn read(&mut self, ids: &[ObjectId]) -> Result<Vec<(ObjectId, bytes::Bytes)>> {
-        let located = self.repo.store().locate(ids).await?;
+        let located = self.store.locate(ids).await?;
         let locations: Vec<Location> = ids.iter().filter_map(|id| located.get(id)).copied().collect();
         for missing in ids.iter().filter(|id| !located.contains_key(*id)) {
             self.note_object(*missing, format!("{missing} is not in the index"));
         }
         let mut read = Vec::with_capacity(locations.len());
-        for (location, bytes) in locations.iter().zip(self.repo.store().fetch(&locations).await) {
+        for (location, bytes) in locations.iter().zip(self.store.fetch(&locations).await) {
             let id = location.entry.id;
             match bytes {
                 Ok(bytes) => {
@@ -135,7 +189,7 @@ impl Check<'_> {
     async fn located(&mut self, reachable: &HashSet<ObjectId>, bad_packs: &HashMap<PackId, String>) -> Result<()> {
         let ids: Vec<ObjectId> = reachable.iter().copied().collect();
         for part in ids.chunks(crate::limits::LOOKUP_MAX) {
-            let located = self.repo.store().locate(part).await?;
+            let located = self.store.locate(part).await?;
             for id in part {
                 match located.get(id) {
                     None => self.note_object(*id, format!("{id} is not in the index")),
@@ -153,7 +207,7 @@ impl Check<'_> {
     async fn finish(mut self, roots: &Roots) -> Result<CheckReport> {
         let hits = match self.damaged.is_empty() {
             true => HashMap::new(),
-            false => hits::find(self.repo, roots, &self.damaged).await?,
+            false => hits::find(self.store, roots, &self.damaged).await?,
         };
         for (id, what) in std::mem::take(&mut self.damaged) {
             let hits = hits.get(&id).cloned().unwrap_or_default();

@@ -15,7 +15,7 @@ impl Check<'_> {
     /// Compares the index with the bucket's list; returns the packs that are wrong, and why.
     pub(super) async fn packs(&mut self) -> Result<HashMap<PackId, String>> {
         let rows = self.pack_rows().await?;
-        let listed = list_packs(self.repo).await?;
+        let listed = list_packs(self.store).await?;
         self.report.packs = rows.len() as u64;
         let mut bad = HashMap::new();
         for row in rows {
@@ -31,8 +31,8 @@ impl Check<'_> {
     }
 
     async fn pack_rows(&self) -> Result<Vec<PackRow>> {
-        let mut connection = self.repo.database().read().await?;
-        packs::all(&mut connection, self.repo.tenant_number()).await
+        let mut connection = self.store.database().read().await?;
+        packs::all(&mut connection, self.store.tenant_number()).await
     }
 
     /// Reads every pack and verifies every object in it.
@@ -49,7 +49,7 @@ impl Check<'_> {
     }
 
     async fn read_pack(&mut self, row: &PackRow) -> Result<()> {
-        let bytes = match self.repo.store().bucket().get(&self.repo.store().pack_name(row.id)).await {
+        let bytes = match self.store.bucket().get(&self.store.pack_name(row.id)).await {
             Ok(bytes) => bytes,
             // gc may have deleted it since; then the index does not have it either.
             Err(error) if is_damage(error.kind()) => {
@@ -65,11 +65,11 @@ impl Check<'_> {
             self.note(format!("the pack {} does not match its name", row.id));
         }
         let indexed = {
-            let mut connection = self.repo.database().read().await?;
+            let mut connection = self.store.database().read().await?;
             packs::objects_of(&mut connection, row.id).await?
         };
         match read_index(&bytes) {
-            Ok(index) if index.tenant != self.repo.tenant() || index.class != row.class => {
+            Ok(index) if index.tenant != self.store.tenant() || index.class != row.class => {
                 self.note(format!("the pack {} belongs to another tenant or class", row.id));
             }
             // Objects that another pack holds too are indexed once.
@@ -81,7 +81,7 @@ impl Check<'_> {
             }
             Err(error) => self.note(format!("the pack {}: {}", row.id, error.context())),
         }
-        let key = self.repo.store().key().clone();
+        let key = self.store.key().clone();
         for entry in &indexed {
             let end = entry.offset.saturating_add(entry.stored_length.into());
             let unpacked = match usize::try_from(end) {

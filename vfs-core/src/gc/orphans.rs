@@ -2,20 +2,20 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::is_over;
+use super::{GcOptions, GcReport, is_over};
 use crate::db::{orphans, packs};
 use crate::error::Result;
 use crate::id::PackId;
-use crate::repo::{GcOptions, GcReport, Repo};
+use crate::store::Store;
 
 /// The packs in the bucket with their sizes. Names that are not those of packs are left alone.
-pub(crate) async fn list_packs(repo: &Repo) -> Result<HashMap<PackId, u64>> {
-    let listed = repo.store().bucket().list(&repo.store().pack_folder()).await?;
+pub(crate) async fn list_packs(store: &Store) -> Result<HashMap<PackId, u64>> {
+    let listed = store.bucket().list(&store.pack_folder()).await?;
     Ok(listed
         .into_iter()
         .filter_map(|object| {
             let id: PackId = object.name.rsplit('/').next()?.strip_suffix(".pack")?.parse().ok()?;
-            (object.name == repo.store().pack_name(id)).then_some((id, object.size))
+            (object.name == store.pack_name(id)).then_some((id, object.size))
         })
         .collect())
 }
@@ -23,15 +23,15 @@ pub(crate) async fn list_packs(repo: &Repo) -> Result<HashMap<PackId, u64>> {
 /// Notes orphans that are new and deletes those whose grace period is over. The caller sees to it that no pack is
 /// between bucket and index.
 pub(super) async fn sweep(
-    repo: &Repo,
+    store: &Store,
     options: GcOptions,
     listed: &HashMap<PackId, u64>,
     report: &mut GcReport,
 ) -> Result<()> {
-    let now = repo.now();
-    let mut transaction = repo.database().begin().await?;
+    let now = store.now();
+    let mut transaction = store.database().begin().await?;
     let known: HashSet<PackId> =
-        packs::all(&mut transaction, repo.tenant_number()).await?.into_iter().map(|row| row.id).collect();
+        packs::all(&mut transaction, store.tenant_number()).await?.into_iter().map(|row| row.id).collect();
     let noted: HashMap<_, _> =
         orphans::all(&mut transaction).await?.into_iter().map(|row| (row.id, row.seen)).collect();
     let strangers: BTreeSet<PackId> = listed.keys().filter(|id| !known.contains(id)).copied().collect();
@@ -51,15 +51,15 @@ pub(super) async fn sweep(
             report.waiting_packs += 1;
         }
     }
-    repo.database().commit(transaction).await?;
+    store.database().commit(transaction).await?;
     if !options.delete {
         return Ok(());
     }
     for id in doomed {
-        repo.store().bucket().delete(&repo.store().pack_name(id)).await?;
-        let mut transaction = repo.database().begin().await?;
+        store.bucket().delete(&store.pack_name(id)).await?;
+        let mut transaction = store.database().begin().await?;
         orphans::forget(&mut transaction, id).await?;
-        repo.database().commit(transaction).await?;
+        store.database().commit(transaction).await?;
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ async fn packs_in_bucket(repo: &Repo) -> usize {
 
 async fn pack_rows(repo: &Repo) -> Vec<crate::db::PackRow> {
     let mut connection = repo.database().read().await.unwrap();
-    crate::db::packs::all(&mut connection, repo.tenant_number()).await.unwrap()
+    crate::db::packs::all(&mut connection, repo.store().tenant_number()).await.unwrap()
 }
 
 async fn assert_sound(repo: &Repo) {

@@ -15,7 +15,6 @@ mod workspaces;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -29,7 +28,9 @@ use crate::objects::Objects;
 use crate::progress::OnProgress;
 use crate::store::{Batch, Store};
 
+pub use crate::check::{CheckOptions, CheckReport, Damage};
 pub use crate::db::HistoryRow;
+pub use crate::gc::{GcOptions, GcReport};
 
 /// A bucket and a database. Clones are the same repo.
 #[derive(Clone)]
@@ -116,75 +117,6 @@ pub struct Restored {
     pub safety: Option<SnapshotId>,
     /// The new head: the old content with the head before as its parent.
     pub snapshot: SnapshotId,
-}
-
-/// How gc works.
-#[derive(Debug, Clone, Copy)]
-pub struct GcOptions {
-    /// Packs younger than this, or condemned for less than this, stay.
-    pub grace: Duration,
-    /// Really delete; otherwise only condemn and report.
-    pub delete: bool,
-}
-
-/// What gc found and did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct GcReport {
-    /// Snapshots that everything was marked from.
-    pub roots: u64,
-    /// Objects reached.
-    pub reachable_objects: u64,
-    /// Objects in the index that nothing reaches.
-    pub unreachable_objects: u64,
-    /// Packs in the index.
-    pub packs: u64,
-    /// Packs without a reachable object that this run condemned.
-    pub condemned_packs: u64,
-    /// Packs condemned earlier or now that are still in their grace period.
-    pub waiting_packs: u64,
-    /// Packs in the bucket that the index does not know.
-    pub orphan_packs: u64,
-    /// Packs deleted (or, without `delete`, that would be).
-    pub deletable_packs: u64,
-    /// Their bytes.
-    pub deletable_bytes: u64,
-    /// Whether they were deleted.
-    pub deleted: bool,
-}
-
-/// How check works.
-#[derive(Debug, Clone, Copy)]
-pub struct CheckOptions {
-    /// Read every pack and every object, not only the index.
-    pub full: bool,
-}
-
-/// What check found. Damage is a finding, not an error.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct CheckReport {
-    /// Workspaces looked at.
-    pub workspaces: u64,
-    /// Snapshots looked at.
-    pub snapshots: u64,
-    /// Packs looked at.
-    pub packs: u64,
-    /// Objects reached from the snapshots.
-    pub reachable_objects: u64,
-    /// Objects whose bytes were read and verified.
-    pub verified_objects: u64,
-    /// Bytes read from the bucket.
-    pub read_bytes: u64,
-    /// Every damage found, each once.
-    pub damages: Vec<Damage>,
-}
-
-/// One damage, in words for people.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Damage {
-    /// What is wrong.
-    pub what: String,
-    /// What it hits: `workspace@snapshot:path`, at most a few of them.
-    pub hits: Vec<String>,
 }
 
 impl Repo {
@@ -319,20 +251,17 @@ impl Repo {
 
     /// Condemns packs that nothing reaches and deletes those whose grace period is over. Any doubt deletes nothing.
     pub async fn gc(&self, options: GcOptions, progress: &OnProgress) -> Result<GcReport> {
-        crate::gc::gc(self, options, progress).await
+        self.inner.sessions.forget_idle(self.now());
+        crate::gc::gc(self.store(), options, progress).await
     }
 
     /// Looks for damage; changes nothing.
     pub async fn check(&self, options: CheckOptions, progress: &OnProgress) -> Result<CheckReport> {
-        crate::check::check(self, options, progress).await
+        crate::check::check(self.store(), options, progress).await
     }
 
     pub(crate) fn database(&self) -> &Database {
         &self.inner.database
-    }
-
-    pub(crate) fn tenant_number(&self) -> i64 {
-        self.inner.tenant_number
     }
 
     pub(crate) fn now(&self) -> Time {

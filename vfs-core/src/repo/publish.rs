@@ -54,17 +54,17 @@ impl Publisher for Repo {
         if head.snapshot != base && replayed.is_none() {
             return Err(moved());
         }
-        if let Ok(session) = self.inner.sessions.get(&key)
+        if let Ok(session) = self.inner.sessions.get(&key, self.now())
             && session.base == base
         {
             return Ok(());
         }
         let snapshot = self.snapshot(base).await?;
-        self.inner.sessions.open(key, Session::new(base, snapshot, replayed, self.batch()))
+        self.inner.sessions.open(key, Session::new(base, snapshot, replayed, self.batch(), self.now()))
     }
 
     async fn put_chunks(&self, lease: &Lease, position: u64, chunks: Vec<Bytes>) -> Result<Vec<ChunkRef>> {
-        let session = self.inner.sessions.get(&SessionKey { lease: *lease, position })?;
+        let session = self.inner.sessions.get(&SessionKey { lease: *lease, position }, self.now())?;
         if let Some(wrong) = chunks.iter().find(|chunk| !(1..=CHUNK_MAX).contains(&chunk.len())) {
             let message = format!("a chunk has {} bytes: 1 to {CHUNK_MAX} are possible", wrong.len());
             return Err(Error::new(Kind::Invalid, message));
@@ -80,12 +80,12 @@ impl Publisher for Repo {
     }
 
     async fn put_changes(&self, lease: &Lease, position: u64, changes: ChangeSet) -> Result<()> {
-        self.inner.sessions.get(&SessionKey { lease: *lease, position })?.add(changes)
+        self.inner.sessions.get(&SessionKey { lease: *lease, position }, self.now())?.add(changes)
     }
 
     async fn commit(&self, lease: &Lease, position: u64, note: PublishNote) -> Result<Published> {
         let key = SessionKey { lease: *lease, position };
-        let session = self.inner.sessions.get(&key)?;
+        let session = self.inner.sessions.get(&key, self.now())?;
         let mut done = session.done.lock().await;
         if let Some(published) = &*done {
             return Ok(published.clone());

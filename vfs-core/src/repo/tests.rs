@@ -6,6 +6,7 @@ mod publish;
 mod workspaces;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;

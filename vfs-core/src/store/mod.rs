@@ -23,7 +23,7 @@ pub use batch::Batch;
 pub(crate) use pins::Pins;
 
 use crate::bucket::Bucket;
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::db::{Database, Location, packs};
 use crate::error::{Error, Kind, Result};
 use crate::id::{IdKey, ObjectId, ObjectKind, PackId, TenantId};
@@ -92,6 +92,18 @@ impl Store {
 
     pub(crate) fn bucket(&self) -> &Bucket {
         &self.inner.bucket
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.inner.database
+    }
+
+    pub(crate) fn tenant_number(&self) -> i64 {
+        self.inner.tenant_number
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.inner.clock.now()
     }
 
     pub(crate) fn pins(&self) -> &Pins {

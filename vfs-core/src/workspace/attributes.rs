@@ -140,10 +140,7 @@ impl Workspace {
     /// Sizes of the workspace: what the disk under the journal still takes.
     pub fn statfs(&self) -> Statfs {
         const INODES: u64 = 1 << 40;
-        let (total_bytes, free_bytes) = match self.folder_space() {
-            Some(space) => space,
-            None => (1 << 50, 0),
-        };
+        let (total_bytes, free_bytes) = self.folder_space().unwrap_or((1 << 50, 0));
         Statfs { total_bytes, free_bytes, total_inodes: INODES, free_inodes: INODES / 2 }
     }
 }

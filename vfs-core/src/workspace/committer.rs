@@ -89,6 +89,9 @@ fn run(shared: &Shared, state: &Weak<Mutex<State>>) {
                 tracing::error!(failure, "the journal could not be synced; every fsync fails from now on");
             }
         }
+        if waiting.is_empty() && failure.is_none() && !stop {
+            mark(state);
+        }
         for done in waiting {
             done(match &failure {
                 None => Ok(()),
@@ -100,6 +103,15 @@ fn run(shared: &Shared, state: &Weak<Mutex<State>>) {
         if stop || state.strong_count() == 0 {
             return;
         }
+    }
+}
+
+/// Leaves a mark of what is on disk, so that damage is told from a torn tail also behind the last sync of a busy time.
+fn mark(state: &Weak<Mutex<State>>) {
+    let Some(state) = state.upgrade() else { return };
+    let marked = state.lock().journal.as_mut().map_or(Ok(()), |journal| journal.mark_synced());
+    if let Err(error) = marked {
+        tracing::warn!("the journal took no mark of what is synced: {}", error.chain());
     }
 }
 

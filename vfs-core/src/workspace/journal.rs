@@ -162,6 +162,19 @@ impl Journal {
         Ok(data_position)
     }
 
+    /// Says in the journal what is on disk, where no other record has said it for a while. The mark itself is not
+    /// worth another one.
+    pub(super) fn mark_synced(&mut self) -> Result<()> {
+        if self.synced <= self.synced_noted {
+            return Ok(());
+        }
+        let position = self.synced;
+        self.synced_noted = self.synced;
+        self.write(&Record::Synced { position }, &[])?;
+        self.synced_noted = self.position;
+        Ok(())
+    }
+
     fn flush(&mut self, data: &[u8]) -> Result<()> {
         if self.failed {
             return Err(Error::new(Kind::Unavailable, "an earlier write to the journal failed half-way; mount again"));

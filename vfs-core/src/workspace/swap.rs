@@ -109,6 +109,8 @@ fn plan(state: &State, snapshot: &Snapshot) -> Answer<Plan> {
         plan.updates.push((ino, node, linked));
     }
     gone_below(&known, &mut plan.gone);
+    // What is gone from its place may be elsewhere in the new snapshot: its pages must not come along.
+    plan.invalidations.extend(plan.gone.iter().map(|ino| Invalidation::Inode(*ino)));
     Ok(plan)
 }
 

@@ -275,3 +275,19 @@ async fn a_file_that_had_two_names_for_a_moment_does_not_stay_in_the_link_table(
     let attr = ask(&workspace, || workspace.lookup(Ino::ROOT, b"second")).await.unwrap();
     assert_eq!((attr.ino, attr.nlink), (ino, 1));
 }
+
+#[tokio::test]
+async fn damage_in_the_last_records_is_refused_once_the_journal_has_been_quiet() {
+    let world = World::new();
+    let workspace = world.open().await.unwrap();
+    let ino = make(&workspace, b"a").await;
+    ask(&workspace, || workspace.write(ino, 0, &[9; 5000], false)).await.unwrap();
+    tokio::time::sleep(crate::limits::COMMIT_INTERVAL * 5 / 2).await;
+    drop(workspace);
+    let segment = folder::segment_paths(world.folder.path()).unwrap().remove(0);
+    let mut damaged = std::fs::read(&segment).unwrap();
+    let middle = damaged.len() - 2000;
+    damaged[middle] ^= 1;
+    std::fs::write(&segment, &damaged).unwrap();
+    assert_eq!(world.open().await.unwrap_err().kind(), Kind::Corrupt);
+}

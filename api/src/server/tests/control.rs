@@ -237,7 +237,7 @@ async fn a_stale_lease_gets_no_connection() {
     let path = format!("/v1/workspaces/{id}/control?holder={}&epoch={}", stale.holder, stale.epoch);
     let upgrade = "upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let stream = tokio::net::UnixStream::connect(&world.socket).await.unwrap();
-    let headers = format!("{upgrade}connection: upgrade\r\n");
+    let headers = format!("{upgrade}connection: upgrade, close\r\n");
     let (status, body) = super::world::talk(stream, "GET", &path, &headers, None).await;
     assert_eq!((status.as_u16(), body["error"]["kind"].as_str()), (409, Some("lease_lost")));
     assert!(world.state.holders().is_empty());

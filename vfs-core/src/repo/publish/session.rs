@@ -7,9 +7,10 @@ use parking_lot::Mutex;
 
 use crate::base::{Lease, Published};
 use crate::change::{ChangeSet, DirectoryChange, NodeChange};
+use crate::clock::Time;
 use crate::error::{Error, Kind, Result};
 use crate::id::{SnapshotId, WorkspaceId};
-use crate::limits::{PUBLISH_CHANGES_MAX, PUBLISHES_MAX};
+use crate::limits::{PUBLISH_CHANGES_MAX, PUBLISH_IDLE, PUBLISHES_MAX};
 use crate::name::Name;
 use crate::object::{Ino, Snapshot};
 use crate::store::Batch;
@@ -29,6 +30,7 @@ pub(in crate::repo) struct Session {
     pub(super) replayed: Option<SnapshotId>,
     pub(super) batch: Batch,
     gathered: Mutex<Gathered>,
+    last_used: Mutex<Time>,
     /// The answer, once it was committed.
     pub(super) done: tokio::sync::Mutex<Option<Published>>,
 }
@@ -44,9 +46,15 @@ struct Gathered {
 }
 
 impl Session {
-    pub(super) fn new(base: SnapshotId, snapshot: Snapshot, replayed: Option<SnapshotId>, batch: Batch) -> Self {
+    pub(super) fn new(
+        base: SnapshotId,
+        snapshot: Snapshot,
+        replayed: Option<SnapshotId>,
+        batch: Batch,
+        now: Time,
+    ) -> Self {
         let (gathered, done) = (Mutex::default(), tokio::sync::Mutex::default());
-        Session { base, snapshot, replayed, batch, gathered, done }
+        Session { base, snapshot, replayed, batch, gathered, last_used: Mutex::new(now), done }
     }
 
     pub(super) fn add(&self, changes: ChangeSet) -> Result<()> {
@@ -69,6 +77,11 @@ impl Session {
             return Err(Error::new(Kind::LimitExceeded, message));
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(in crate::repo) async fn flush_for_tests(&self) {
+        self.batch.finish().await.unwrap();
     }
 
     pub(super) fn changes(&self) -> ChangeSet {
@@ -95,9 +108,17 @@ impl Session {
 #[derive(Default)]
 pub(in crate::repo) struct Sessions(Mutex<HashMap<WorkspaceId, (SessionKey, Arc<Session>)>>);
 
+/// Whether nobody has asked for a session for so long that its holder must be gone. It may always begin again.
+fn is_idle(session: &Session, now: Time) -> bool {
+    let idle_nanos = now.as_nanos() - session.last_used.lock().as_nanos();
+    idle_nanos.unsigned_abs() >= PUBLISH_IDLE.as_nanos()
+}
+
 impl Sessions {
     /// Opens one; an older one of the same workspace is forgotten.
     pub(super) fn open(&self, key: SessionKey, session: Session) -> Result<()> {
+        let now = *session.last_used.lock();
+        self.forget_idle(now);
         let mut sessions = self.0.lock();
         if sessions.len() >= PUBLISHES_MAX && !sessions.contains_key(&key.lease.workspace) {
             return Err(Error::new(
@@ -109,11 +130,19 @@ impl Sessions {
         Ok(())
     }
 
-    pub(super) fn get(&self, key: &SessionKey) -> Result<Arc<Session>> {
+    pub(super) fn get(&self, key: &SessionKey, now: Time) -> Result<Arc<Session>> {
         match self.0.lock().get(&key.lease.workspace) {
-            Some((found, session)) if found == key => Ok(session.clone()),
+            Some((found, session)) if found == key => {
+                *session.last_used.lock() = now;
+                Ok(session.clone())
+            }
             _ => Err(Error::new(Kind::Conflict, "this publish is not open (any more): begin it again")),
         }
+    }
+
+    /// Forgets sessions that nobody uses: their packs are pinned and their changes take memory.
+    pub(crate) fn forget_idle(&self, now: Time) {
+        self.0.lock().retain(|_, (_, session)| !is_idle(session, now));
     }
 
     pub(in crate::repo) fn forget(&self, workspace: WorkspaceId) {

@@ -202,6 +202,20 @@ async fn a_commit_that_failed_for_a_moment_can_be_repeated() {
 }
 
 #[tokio::test]
+async fn a_publish_that_nobody_ends_is_forgotten() {
+    let (repo, clock) = repo().await;
+    let mut mount = Mount::new(&repo, "w").await;
+    mount.send("a", &[content(1, 5000)]).await.unwrap();
+    repo.inner.sessions.get_for_tests(mount.lease.workspace).1.flush_for_tests().await;
+    assert!(!repo.store().pins().all().is_empty());
+    clock.advance(crate::limits::PUBLISH_IDLE);
+    repo.gc(GcOptions { grace: Duration::ZERO, delete: true }, &crate::progress::silent).await.unwrap();
+    assert!(repo.store().pins().all().is_empty());
+    assert_eq!(kind(mount.commit(note("late")).await), Some(Kind::Conflict));
+    mount.write("a", &[content(1, 5000)], note("begun again")).await.unwrap();
+}
+
+#[tokio::test]
 async fn many_files_are_published_at_once() {
     let (repo, _) = repo().await;
     let mut mount = Mount::new(&repo, "w").await;

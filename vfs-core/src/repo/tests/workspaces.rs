@@ -6,7 +6,7 @@ use super::*;
 async fn a_new_workspace_has_an_empty_root() {
     let (repo, _) = repo().await;
     let made = repo.create_workspace("w", Some("/home/x"), None).await.unwrap();
-    assert_eq!(repo.workspaces().await.unwrap(), [made.clone()]);
+    assert_eq!(repo.workspaces().await.unwrap(), std::slice::from_ref(&made));
     assert_eq!(repo.workspace("w").await.unwrap(), made);
     assert_eq!(repo.workspace(&made.id.to_hex()).await.unwrap(), made);
     let root = repo.snapshot(made.head).await.unwrap().root;
