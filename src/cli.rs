@@ -72,6 +72,9 @@ pub(crate) enum Command {
     Gc(Gc),
     /// Say what this machine has, and what is missing for what
     Doctor,
+    /// Measure this machine
+    #[command(subcommand)]
+    Bench(Bench),
     /// Print the completion script for a shell
     Completion {
         /// The shell
@@ -264,6 +267,13 @@ pub(crate) struct State {
     /// Take the published state; do not ask a mount to publish first
     #[arg(long)]
     pub published: bool,
+}
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Everyday programs on a mount and on local ext4, in turn
+    Mount(crate::bench::BenchMount),
 }
 
 /// What can be done with workspaces.

@@ -1,6 +1,7 @@
 //! The one command: parses, starts or finds the engine, calls, prints. No logic of its own.
 
 mod address;
+mod bench;
 mod cli;
 mod commands;
 mod context;

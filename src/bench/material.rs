@@ -56,7 +56,9 @@ fn registry_sources() -> Result<PathBuf> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
     let sources = home.map(|home| home.join("registry/src")).filter(|path| path.is_dir());
-    sources.ok_or_else(|| Error::new(Kind::NotFound, "there are no crate sources here: name a folder of real files with --source"))
+    sources.ok_or_else(|| {
+        Error::new(Kind::NotFound, "there are no crate sources here: name a folder of real files with --source")
+    })
 }
 
 /// Copies whole subfolders in order of their names until there are enough files.
@@ -67,7 +69,8 @@ fn take_files(from: &Path, to: &Path, wanted: usize) -> Result<usize> {
     names.truncate(wanted);
     let list = to.with_extension("list");
     fs::write(&list, names.join(&0)).map_err(|error| Error::io("cannot write a list", error))?;
-    let pack = program("tar", from).args(["--null", "-cf", "-", "-T"]).arg(&list).stdout(std::process::Stdio::piped()).spawn();
+    let pack =
+        program("tar", from).args(["--null", "-cf", "-", "-T"]).arg(&list).stdout(std::process::Stdio::piped()).spawn();
     let mut pack = pack.map_err(|error| Error::io("tar does not start", error))?;
     let stream = pack.stdout.take().ok_or_else(|| Error::new(Kind::Internal, "tar has no output"))?;
     run(program("tar", to).args(["-xf", "-"]).stdin(stream))?;
@@ -107,9 +110,12 @@ fn make_packages(scratch: &Path) -> Result<PathBuf> {
         run(program("tar", &outer).arg("-czf").arg(archive).arg("package"))?;
         dependencies.push(format!("\"package-{number}\":\"file:package-{number}-1.0.0.tgz\""));
     }
-    let text = format!("{{\"name\":\"project\",\"version\":\"1.0.0\",\"dependencies\":{{{}}}}}", dependencies.join(","));
+    let text =
+        format!("{{\"name\":\"project\",\"version\":\"1.0.0\",\"dependencies\":{{{}}}}}", dependencies.join(","));
     write(&project.join("package.json"), &text)?;
-    run(program("npm", &project).args(["install", "--offline", "--no-audit", "--no-fund", "--cache"]).arg(scratch.join("npm-cache")))?;
+    run(program("npm", &project)
+        .args(["install", "--offline", "--no-audit", "--no-fund", "--cache"])
+        .arg(scratch.join("npm-cache")))?;
     fs::remove_dir_all(project.join("node_modules")).map_err(|error| Error::io("cannot remove node_modules", error))?;
     Ok(project)
 }

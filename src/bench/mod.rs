@@ -26,7 +26,7 @@ const RUNS_MAX: u32 = 100;
 
 /// Options of `bench mount`.
 #[derive(Debug, Args)]
-pub struct BenchMount {
+pub(crate) struct BenchMount {
     /// Repetitions; medians are shown
     #[arg(long, value_name = "COUNT", default_value_t = 3)]
     pub runs: u32,
@@ -48,7 +48,7 @@ pub struct BenchMount {
 }
 
 /// Runs the benchmark and prints its table, as JSON if asked.
-pub fn run(options: &BenchMount, json: bool) -> Result<()> {
+pub(crate) fn run(options: &BenchMount, json: bool) -> Result<()> {
     if options.runs == 0 || options.runs > RUNS_MAX {
         return Err(Error::new(Kind::Invalid, format!("--runs is between 1 and {RUNS_MAX}")));
     }
@@ -68,7 +68,14 @@ pub fn run(options: &BenchMount, json: bool) -> Result<()> {
             let work = Work { folder, material: &material };
             for (index, row) in ROWS.iter().filter(wanted).enumerate() {
                 let measured = measure(row, &work, arena);
-                eprintln!("{:>2}/{} {:<6} {:<28} {}", repetition + 1, options.runs, arena.name(), row.name, measured.short());
+                eprintln!(
+                    "{:>2}/{} {:<6} {:<28} {}",
+                    repetition + 1,
+                    options.runs,
+                    arena.name(),
+                    row.name,
+                    measured.short()
+                );
                 report.rows[index].add(side, measured);
             }
         }

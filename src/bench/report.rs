@@ -76,9 +76,18 @@ impl Report {
 
     pub(super) fn markdown(&self) -> String {
         let build = if cfg!(debug_assertions) { "an unoptimised build: times say little" } else { "release build" };
-        let mut text = String::from("# Benchmarks\n\nMade by `esker bench mount`; times of one machine, so read the ratios.\n\n");
-        text += &format!("* esker {}, {build}; Linux {}, {} processors\n", env!("CARGO_PKG_VERSION"), kernel(), processors());
-        text += &format!("* medians of {} runs, both sides in turn; {} files in the archive and the repository\n", self.runs, self.files);
+        let mut text =
+            String::from("# Benchmarks\n\nMade by `esker bench mount`; times of one machine, so read the ratios.\n\n");
+        text += &format!(
+            "* esker {}, {build}; Linux {}, {} processors\n",
+            env!("CARGO_PKG_VERSION"),
+            kernel(),
+            processors()
+        );
+        text += &format!(
+            "* medians of {} runs, both sides in turn; {} files in the archive and the repository\n",
+            self.runs, self.files
+        );
         text += &format!("* local disk and Esker's data folder: {}\n", self.disk);
         text += &format!("* durability level {DURABILITY}; ext4: as mounted by default\n\n");
         text += "| | ext4, s | Esker, s | ratio | FUSE requests |\n|---|---|---|---|---|\n";

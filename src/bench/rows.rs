@@ -31,7 +31,11 @@ pub(super) const ROWS: &[Definition] = &[
     Definition { name: "find and stat, warm", prepare: unpacked, work: find },
     Definition { name: "grep -r, warm", prepare: |work| unpacked(work).and_then(|()| grep(work)), work: grep },
     Definition { name: "git clone", prepare: |_| Ok(()), work: git_clone },
-    Definition { name: "git status, warm", prepare: |work| cloned(work).and_then(|()| git_status(work)), work: git_status },
+    Definition {
+        name: "git status, warm",
+        prepare: |work| cloned(work).and_then(|()| git_status(work)),
+        work: git_status,
+    },
     Definition { name: NPM_CI, prepare: npm_project, work: npm_ci },
     Definition { name: "cargo build", prepare: small_crate, work: cargo_build },
     Definition { name: "cargo build, nothing to do", prepare: built, work: cargo_build },
@@ -107,7 +111,10 @@ fn small_crate(work: &Work<'_>) -> Result<()> {
         write(&format!("src/m{module}.rs"), &functions)?;
     }
     write("src/lib.rs", &library)?;
-    write("src/main.rs", "fn main() { println!(\"{}\", small::m0::f0(&small::m0::S0 { a: vec![42], b: String::new() })); }\n")
+    write(
+        "src/main.rs",
+        "fn main() { println!(\"{}\", small::m0::f0(&small::m0::S0 { a: vec![42], b: String::new() })); }\n",
+    )
 }
 
 fn cargo_build(work: &Work<'_>) -> Result<()> {

@@ -13,7 +13,7 @@ mod unmount;
 mod up;
 mod workspaces;
 
-use crate::cli::Command;
+use crate::cli::{Bench, Command};
 use crate::context::Context;
 use crate::exit::Outcome;
 
@@ -39,6 +39,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Check(options) => maintenance::check(context, options).await,
         Command::Gc(options) => maintenance::gc(context, options).await,
         Command::Doctor => doctor::run(context.printer, &context.data),
+        Command::Bench(Bench::Mount(options)) => Ok(crate::bench::run(&options, context.printer.is_json())?),
         Command::Completion { shell } => completion::run(context.printer, shell),
     }
 }

@@ -244,12 +244,12 @@ pub(crate) fn xattr_names(path: &Path) -> Result<std::collections::BTreeSet<OsSt
 /// The part of the attributes on which two filesystems must agree.
 pub(crate) fn comparable(stat: &sys::Stat) -> Stat {
     let kind = FileType::from_raw_mode(stat.st_mode);
-    let seconds = stat.st_mtime as i64;
+    let seconds = stat.st_mtime;
     // Truncating as root keeps setuid and setgid on ext4 and clears them here (docs/semantics.md).
     let incomparable = if kind.is_file() { 0o6000 } else { 0 };
     Stat {
         mode: stat.st_mode & !incomparable,
-        links: stat.st_nlink as u64,
+        links: stat.st_nlink,
         uid: stat.st_uid,
         gid: stat.st_gid,
         size: if kind.is_dir() { 0 } else { stat.st_size as u64 },

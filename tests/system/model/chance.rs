@@ -38,9 +38,9 @@ impl Chance {
     }
 
     /// One of these.
-    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
         let index = self.below(from.len() as u64) as usize;
-        &from[index]
+        from[index].clone()
     }
 }
 

@@ -69,7 +69,7 @@ impl Generator {
 
     fn make(&mut self) -> Operation {
         let path = self.fresh();
-        let mode = *self.chance.pick(&MODES);
+        let mode = self.chance.pick(&MODES);
         match self.chance.below(10) {
             0..4 => Operation::Create { path, mode, exclusive: self.chance.percent(50) },
             4..7 => Operation::Mkdir { path, mode: mode | 0o700 },
@@ -107,7 +107,7 @@ impl Generator {
                 _ => Operation::Close { slot },
             },
             _ => {
-                let how = *self.chance.pick(&[How::Reserve, How::ReserveKeepSize, How::Punch, How::Zero]);
+                let how = self.chance.pick(&[How::Reserve, How::ReserveKeepSize, How::Punch, How::Zero]);
                 Operation::SlotAllocate { slot, how, offset, length: self.place() }
             }
         }
@@ -116,22 +116,22 @@ impl Generator {
     fn move_name(&mut self) -> Operation {
         let from = self.existing();
         let to = if self.chance.percent(50) { self.existing() } else { self.fresh() };
-        let flag = *self.chance.pick(&[Flag::None, Flag::None, Flag::None, Flag::NoReplace, Flag::Exchange]);
+        let flag = self.chance.pick(&[Flag::None, Flag::None, Flag::None, Flag::NoReplace, Flag::Exchange]);
         Operation::Rename { from, to, flag }
     }
 
     fn change_attributes(&mut self) -> Operation {
         let path = self.existing();
-        let name = *self.chance.pick(&XATTRS);
+        let name = self.chance.pick(&XATTRS);
         match self.chance.below(8) {
-            0 | 1 => Operation::Chmod { path, mode: *self.chance.pick(&MODES) },
+            0 | 1 => Operation::Chmod { path, mode: self.chance.pick(&MODES) },
             2 => Operation::Chown { path, uid: self.chance.below(3) as u32, gid: self.chance.below(3) as u32 },
             3 | 4 => {
                 let seconds = self.chance.below(SET_TIME_END as u64) as i64;
                 Operation::SetTimes { path, seconds, nanos: self.chance.below(1_000_000_000) as i64 }
             }
             5 | 6 => {
-                let only = *self.chance.pick(&[Only::Any, Only::Any, Only::New, Only::Existing]);
+                let only = self.chance.pick(&[Only::Any, Only::Any, Only::New, Only::Existing]);
                 Operation::SetXattr { path, name, length: self.chance.below(120) as usize, only }
             }
             _ => Operation::RemoveXattr { path, name },
@@ -144,7 +144,7 @@ impl Generator {
             0..3 => Operation::Stat { path, follow: self.chance.percent(50) },
             3 => Operation::List { path: path.parent().unwrap_or(Path::new("")).to_owned() },
             4 => Operation::Readlink { path },
-            5 => Operation::GetXattr { path, name: *self.chance.pick(&XATTRS) },
+            5 => Operation::GetXattr { path, name: self.chance.pick(&XATTRS) },
             6 => Operation::ListXattr { path },
             _ => Operation::SyncFolder { path: path.parent().unwrap_or(Path::new("")).to_owned() },
         }
@@ -157,11 +157,7 @@ impl Generator {
 
     /// Mostly a path that existed a moment ago.
     fn existing(&mut self) -> PathBuf {
-        if self.known.is_empty() || self.chance.percent(5) {
-            self.fresh()
-        } else {
-            self.chance.pick(&self.known).clone()
-        }
+        if self.known.is_empty() || self.chance.percent(5) { self.fresh() } else { self.chance.pick(&self.known) }
     }
 
     /// A name below a directory, a file or nothing, new or taken.
@@ -170,31 +166,31 @@ impl Generator {
             PathBuf::new()
         } else {
             let path = self.chance.pick(&self.known);
-            if self.chance.percent(50) { path.clone() } else { path.parent().unwrap_or(Path::new("")).to_owned() }
+            if self.chance.percent(50) { path } else { path.parent().unwrap_or(Path::new("")).to_owned() }
         };
         let below = if below.components().count() > 5 { PathBuf::new() } else { below };
         match self.chance.below(60) {
             0 => below.join("n".repeat(255)),
             1 => below.join("n".repeat(256)),
             2..20 => below.join(format!("n{}", self.chance.below(40))),
-            _ => below.join(OsStr::from_bytes(*self.chance.pick(&NAMES))),
+            _ => below.join(OsStr::from_bytes(self.chance.pick(&NAMES))),
         }
     }
 
     /// Symlink targets stay inside: never absolute, never upwards.
     fn target(&mut self) -> PathBuf {
-        let first = Path::new(OsStr::from_bytes(*self.chance.pick(&NAMES))).to_owned();
-        if self.chance.percent(30) { first.join(OsStr::from_bytes(*self.chance.pick(&NAMES))) } else { first }
+        let first = Path::new(OsStr::from_bytes(self.chance.pick(&NAMES))).to_owned();
+        if self.chance.percent(30) { first.join(OsStr::from_bytes(self.chance.pick(&NAMES))) } else { first }
     }
 
     fn place(&mut self) -> u64 {
-        if self.chance.percent(50) { *self.chance.pick(&EDGES) } else { self.chance.below(300_000) }
+        if self.chance.percent(50) { self.chance.pick(&EDGES) } else { self.chance.below(300_000) }
     }
 
     fn length(&mut self) -> usize {
         let longest = if self.chance.percent(15) { 100_000 } else { 5_000 };
         if self.chance.percent(25) {
-            (*self.chance.pick(&EDGES)).min(100_000) as usize
+            (self.chance.pick(&EDGES)).min(100_000) as usize
         } else {
             self.chance.below(longest) as usize
         }

@@ -22,7 +22,7 @@ use manifest::Manifest;
 use operation::{Operation, Outcome};
 
 /// Operations that a failure shows.
-const HISTORY: usize = 25;
+const HISTORY: usize = 60;
 
 /// Two folders under one sequence of operations.
 pub(crate) struct Pair {
@@ -102,8 +102,7 @@ impl Pair {
         self.reference.apply(operation);
         // The operation may have opened a file on one side only.
         self.close_all();
-        self.compare()
-            .map_err(|error| format!("neither before nor after the operation under which it crashed: {error}"))
+        self.compare().map_err(|after| format!("neither before nor after the crash\nbefore: {before}\nafter: {after}"))
     }
 
     fn remember(&mut self, operation: &Operation, outcome: &str) {

@@ -38,8 +38,11 @@ fn equal_filesystems_are_found_equal_and_most_operations_do_something() {
     );
 }
 
+/// Which operation is forgotten.
+type Target = fn(&Operation) -> bool;
+
 /// What a broken filesystem does from some operation on: it answers well and forgets.
-fn with_sabotage(seed: u64, is_target: fn(&Operation) -> bool) -> Result<(), String> {
+fn with_sabotage(seed: u64, is_target: Target) -> Result<(), String> {
     let (_folder, left, right) = folders();
     let mut pair = Pair::new(&left, &right, seed);
     let mut sabotaged = false;
@@ -67,7 +70,7 @@ fn with_sabotage(seed: u64, is_target: fn(&Operation) -> bool) -> Result<(), Str
 
 #[test]
 fn one_forgotten_call_of_each_kind_is_caught() {
-    let kinds: [(&str, fn(&Operation) -> bool); 8] = [
+    let kinds: [(&str, Target); 8] = [
         ("rename", |operation| matches!(operation, Operation::Rename { from, to, .. } if from != to)),
         ("truncate", |operation| matches!(operation, Operation::Truncate { length, .. } if *length > 0)),
         ("write", |operation| matches!(operation, Operation::Write { length, .. } if *length > 0)),

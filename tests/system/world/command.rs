@@ -7,7 +7,7 @@ use std::io::{Read, Seek};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// No command in these tests may take longer.
+/// No ordinary command in these tests may take longer.
 const DEADLINE: Duration = Duration::from_secs(280);
 
 /// What a finished program left.
@@ -58,11 +58,16 @@ impl std::fmt::Display for Done {
 /// Runs a command to its end.
 pub(crate) trait Run {
     /// Runs it; its code, output and errors are the caller's to judge.
-    fn run(&mut self) -> Done;
+    fn run(&mut self) -> Done {
+        self.run_within(DEADLINE)
+    }
+
+    /// The same with another deadline, for suites that take long.
+    fn run_within(&mut self, deadline: Duration) -> Done;
 }
 
 impl Run for Command {
-    fn run(&mut self) -> Done {
+    fn run_within(&mut self, deadline: Duration) -> Done {
         let mut out = tempfile::tempfile().expect("a file for the output");
         let mut err = tempfile::tempfile().expect("a file for the errors");
         let what = format!("{:?} {:?}", self.get_program(), self.get_args().collect::<Vec<_>>());
@@ -71,9 +76,9 @@ impl Run for Command {
             .stderr(Stdio::from(err.try_clone().expect("the error file twice")))
             .spawn()
             .unwrap_or_else(|error| panic!("{what} does not start: {error}"));
-        let status = wait(&mut child, DEADLINE).unwrap_or_else(|| {
+        let status = wait(&mut child, deadline).unwrap_or_else(|| {
             let _ = child.kill();
-            panic!("{what} did not end within {DEADLINE:?}");
+            panic!("{what} did not end within {deadline:?}");
         });
         let mut bytes = read_back(&mut out);
         let err = String::from_utf8_lossy(&read_back(&mut err)).into_owned();
