@@ -1,7 +1,7 @@
 //! A typed method for each thing that people and scripts ask an engine.
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -111,7 +111,36 @@ impl Client {
     }
 
     /// A file's content from `start` up to but not including `end` (or to its end), as it arrives.
+    ///
+    /// A body that breaks off is asked for again from there: then the head says what is wrong.
     pub async fn content(
+        &self,
+        id: SnapshotId,
+        path: &[u8],
+        start: u64,
+        end: Option<u64>,
+    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + Unpin + use<>> {
+        let body = self.content_once(id, path, start, end).await?;
+        let (client, path) = (self.clone(), path.to_owned());
+        let parts = stream::try_unfold((body.boxed(), start), move |(mut body, at)| {
+            let (client, path) = (client.clone(), path.clone());
+            async move {
+                let part = match body.next().await {
+                    None => return Ok(None),
+                    Some(Ok(part)) => part,
+                    Some(Err(_)) => {
+                        body = client.content_once(id, &path, at, end).await?.boxed();
+                        body.next().await.transpose()?.unwrap_or_default()
+                    }
+                };
+                let next = at + part.len() as u64;
+                Ok(Some((part, (body, next))))
+            }
+        });
+        Ok(parts.boxed())
+    }
+
+    async fn content_once(
         &self,
         id: SnapshotId,
         path: &[u8],

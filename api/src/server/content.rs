@@ -69,8 +69,14 @@ pub(super) async fn answer(state: &ServerState, content: Content, range: Option<
             return Ok(([(header::CONTENT_RANGE, format!("bytes */{size}"))], refusal).into_response());
         }
     };
-    let body = Body::from_stream(read(state.repo().clone(), content, range).await?);
-    let mut response = (status, body).into_response();
+    // Once the head is sent, an error can only break the body off: what is damaged at the start is said in the head.
+    let mut pieces = Box::pin(read(state.repo().clone(), content, range).await?.peekable());
+    if pieces.as_mut().peek().await.is_some_and(Result::is_err)
+        && let Some(Err(error)) = pieces.next().await
+    {
+        return Err(error.into());
+    }
+    let mut response = (status, Body::from_stream(pieces)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
