@@ -186,10 +186,20 @@ impl Drop for World {
             eprintln!("{}", self.logs());
         }
         mount::unmount_below(self.folder.path());
-        for pid in self.processes() {
-            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+        // Again and again: a mount that loses its engine starts another one while we look.
+        let start = Instant::now();
+        loop {
+            let running = self.processes();
+            if running.is_empty() || start.elapsed() > PATIENCE {
+                break;
+            }
+            for pid in running.into_iter().filter_map(rustix::process::Pid::from_raw) {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
+            if let Some(child) = &mut self.engine {
+                let _ = child.try_wait();
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
         if let Some(mut child) = self.engine.take() {
             let _ = child.kill();
