@@ -78,7 +78,8 @@ impl Workspace {
             Allocate::PunchHole => (end.min(size).saturating_sub(offset), size),
             Allocate::ZeroRange { keep_size } => (end.min(grown(keep_size)).saturating_sub(offset), grown(keep_size)),
         };
-        if zeros == 0 && new_size == size {
+        // A hole beyond the end changes nothing; a reservation that changes nothing still moves the times, as on ext4.
+        if zeros == 0 && how == Allocate::PunchHole {
             return Ok(());
         }
         state.adopt(ino)?;

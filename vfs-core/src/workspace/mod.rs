@@ -24,6 +24,7 @@ mod names;
 mod open;
 mod publish;
 mod record;
+mod send;
 mod state;
 mod swap;
 #[cfg(test)]

@@ -9,38 +9,38 @@ use bytes::Bytes;
 
 use super::Workspace;
 use super::cache::CachedBase;
-use super::content::{ContentCutter, FileView};
+use super::content::FileView;
 use super::folder::State as FolderState;
 use super::inode::{DirectoryBody, FileBody, Inode, InodeBody, InodeXattrs, SymlinkBody, UNCHANGED};
 use super::journal::JournalReader;
 use super::record::Record;
+use super::send::{Sender, Sent, SentContent, change_of};
 use super::state::State;
 use crate::base::{Lease, PublishNote, Published, Publisher};
 use crate::change::{ChangeSet, DirectoryChange, NodeChange};
-use crate::chunk::Step;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ContentDigest, SnapshotId};
-use crate::limits::{INLINE_MAX, PUBLISH_BATCH_BYTES, PUBLISH_BATCH_NODES, XATTR_INLINE_MAX};
+use crate::limits::PUBLISH_BATCH_NODES;
 use crate::name::Name;
-use crate::object::{Blob, Body, ChunkRef, Content, Extent, Ino, Node, Subtree, Totals, XattrsRef};
+use crate::object::{Body, Content, Ino, Node, Subtree, Totals, XattrsRef};
 
 /// The overlay at one journal position.
-struct OverlayCut {
-    position: u64,
-    base: SnapshotId,
-    nodes: Vec<NodeCut>,
-    directories: BTreeMap<Ino, DirectoryChange>,
-    unlinked: Vec<Ino>,
-    reader: JournalReader,
-    cache: Arc<CachedBase>,
+pub(super) struct OverlayCut {
+    pub(super) position: u64,
+    pub(super) base: SnapshotId,
+    pub(super) nodes: Vec<NodeCut>,
+    pub(super) directories: BTreeMap<Ino, DirectoryChange>,
+    pub(super) unlinked: Vec<Ino>,
+    pub(super) reader: JournalReader,
+    pub(super) cache: Arc<CachedBase>,
 }
 
-struct NodeCut {
-    node: Node,
-    linked: bool,
-    file: Option<FileView>,
-    symlink: Option<Bytes>,
-    xattrs: Option<Bytes>,
+pub(super) struct NodeCut {
+    pub(super) node: Node,
+    pub(super) linked: bool,
+    pub(super) file: Option<FileView>,
+    pub(super) symlink: Option<Bytes>,
+    pub(super) xattrs: Option<Bytes>,
 }
 
 impl Workspace {
@@ -95,12 +95,12 @@ impl Workspace {
         note: &PublishNote,
     ) -> Result<(Published, HashMap<Ino, Sent>)> {
         publisher.begin(lease, cut.base, cut.position).await?;
-        let mut sender = Sender { lease, publisher, cut, chunks: Vec::new(), bytes: 0, sent: HashMap::new() };
+        let mut sender = Sender::new(lease, publisher, cut);
         for node in &cut.nodes {
             sender.content(node).await?;
         }
         sender.flush().await?;
-        let sent = std::mem::take(&mut sender.sent);
+        let sent = sender.finish();
         for nodes in cut.nodes.chunks(PUBLISH_BATCH_NODES) {
             let nodes = nodes.iter().map(|node| change_of(node, sent.get(&node.node.ino))).collect();
             publisher.put_changes(lease, cut.position, ChangeSet { nodes, ..ChangeSet::default() }).await?;
@@ -310,196 +310,4 @@ fn base_subtree(directory: &DirectoryBody) -> Subtree {
         // The engine reads digest and sums from the tree itself.
         Some(tree) => Subtree { tree, digest: ContentDigest::from_bytes([0; 32]), totals: Totals::default() },
     }
-}
-
-/// What was sent for one inode.
-struct Sent {
-    content: SentContent,
-    xattrs: Option<XattrsRef>,
-}
-
-enum SentContent {
-    Content(Content),
-    Extents(Blob),
-}
-
-/// A place that waits for the name of a chunk that is on its way.
-enum Slot {
-    Known(Extent),
-    Pending(usize),
-}
-
-/// Sends content in batches and remembers what became of it.
-struct Sender<'a> {
-    lease: &'a Lease,
-    publisher: &'a dyn Publisher,
-    cut: &'a OverlayCut,
-    chunks: Vec<(Ino, Wanted, Bytes)>,
-    bytes: usize,
-    sent: HashMap<Ino, Sent>,
-}
-
-/// What a chunk is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Whole,
-    Xattrs,
-}
-
-impl Sender<'_> {
-    async fn content(&mut self, node: &NodeCut) -> Result<()> {
-        let ino = node.node.ino;
-        if let Some(view) = &node.file {
-            self.file(ino, view).await?;
-        }
-        if let Some(target) = &node.symlink {
-            self.small(ino, Wanted::Whole, target, INLINE_MAX).await?;
-        }
-        if let Some(xattrs) = &node.xattrs {
-            self.small(ino, Wanted::Xattrs, xattrs, XATTR_INLINE_MAX).await?;
-        }
-        Ok(())
-    }
-
-    async fn small(&mut self, ino: Ino, wanted: Wanted, bytes: &Bytes, inline_max: usize) -> Result<()> {
-        if bytes.len() > inline_max {
-            return self.queue(ino, wanted, bytes.clone()).await;
-        }
-        let sent = self.entry(ino);
-        match wanted {
-            Wanted::Whole => sent.content = SentContent::Content(Content::Inline(bytes.clone())),
-            Wanted::Xattrs => sent.xattrs = Some(XattrsRef::Inline(bytes.clone())),
-        }
-        Ok(())
-    }
-
-    async fn file(&mut self, ino: Ino, view: &FileView) -> Result<()> {
-        let cache = self.cut.cache.clone();
-        let mut cutter = ContentCutter::new(view, &cache, &self.cut.reader).await?;
-        if let Some(bytes) = cutter.inline().await? {
-            self.entry(ino).content = SentContent::Content(Content::Inline(bytes));
-            return Ok(());
-        }
-        let mut pieces = Pieces { slots: Vec::new(), waiting: Vec::new(), bytes: 0 };
-        while let Some(step) = cutter.next().await? {
-            pieces.add(step);
-            if pieces.bytes >= PUBLISH_BATCH_BYTES {
-                pieces.send(self.lease, self.publisher, self.cut.position).await?;
-            }
-        }
-        // A file of one new chunk travels with others; the pieces of a larger one are sent on their own.
-        if let [Slot::Pending(_)] = &pieces.slots[..]
-            && let Some(bytes) = pieces.waiting.pop()
-        {
-            return self.queue(ino, Wanted::Whole, bytes).await;
-        }
-        pieces.send(self.lease, self.publisher, self.cut.position).await?;
-        let blob = Blob::new(pieces.slots.into_iter().filter_map(|slot| match slot {
-            Slot::Known(extent) => Some(extent),
-            Slot::Pending(_) => None,
-        }));
-        self.entry(ino).content = match blob.extents() {
-            [Extent::Chunk(chunk)] => SentContent::Content(Content::Chunk(*chunk)),
-            _ => SentContent::Extents(blob),
-        };
-        Ok(())
-    }
-
-    fn entry(&mut self, ino: Ino) -> &mut Sent {
-        self.sent.entry(ino).or_insert(Sent { content: SentContent::Content(Content::EMPTY), xattrs: None })
-    }
-
-    async fn queue(&mut self, ino: Ino, wanted: Wanted, bytes: Bytes) -> Result<()> {
-        self.bytes += bytes.len();
-        self.chunks.push((ino, wanted, bytes));
-        if self.bytes >= PUBLISH_BATCH_BYTES { self.flush().await } else { Ok(()) }
-    }
-
-    async fn flush(&mut self) -> Result<()> {
-        let waiting = std::mem::take(&mut self.chunks);
-        self.bytes = 0;
-        let contents = waiting.iter().map(|(_, _, bytes)| bytes.clone()).collect();
-        let named = put_chunks(self.lease, self.publisher, self.cut.position, contents).await?;
-        for ((ino, wanted, _), chunk) in waiting.into_iter().zip(named) {
-            let sent = self.entry(ino);
-            match wanted {
-                Wanted::Whole => sent.content = SentContent::Content(Content::Chunk(chunk)),
-                Wanted::Xattrs => sent.xattrs = Some(XattrsRef::Chunk(chunk)),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The pieces of one large file.
-struct Pieces {
-    slots: Vec<Slot>,
-    waiting: Vec<Bytes>,
-    bytes: usize,
-}
-
-impl Pieces {
-    fn add(&mut self, step: Step) {
-        self.slots.push(match step {
-            Step::Kept(chunk) => Slot::Known(Extent::Chunk(chunk)),
-            Step::Hole(length) => Slot::Known(Extent::Hole(length)),
-            Step::New(bytes) => {
-                self.bytes += bytes.len();
-                self.waiting.push(bytes);
-                Slot::Pending(self.waiting.len() - 1)
-            }
-            Step::Read(_) => unreachable!("because the content cutter answers reads itself"),
-        });
-    }
-
-    async fn send(&mut self, lease: &Lease, publisher: &dyn Publisher, position: u64) -> Result<()> {
-        let named = put_chunks(lease, publisher, position, std::mem::take(&mut self.waiting)).await?;
-        self.bytes = 0;
-        for slot in &mut self.slots {
-            if let Slot::Pending(index) = slot {
-                *slot = Slot::Known(Extent::Chunk(named[*index]));
-            }
-        }
-        Ok(())
-    }
-}
-
-async fn put_chunks(
-    lease: &Lease,
-    publisher: &dyn Publisher,
-    position: u64,
-    contents: Vec<Bytes>,
-) -> Result<Vec<ChunkRef>> {
-    if contents.is_empty() {
-        return Ok(Vec::new());
-    }
-    let count = contents.len();
-    let named = publisher.put_chunks(lease, position, contents).await?;
-    if named.len() != count {
-        return Err(Error::new(Kind::Internal, "the engine named another number of chunks than it was sent"));
-    }
-    Ok(named)
-}
-
-fn change_of(cut: &NodeCut, sent: Option<&Sent>) -> NodeChange {
-    let mut node = cut.node.clone();
-    let mut extents = None;
-    if let Some(sent) = sent {
-        if let Some(xattrs) = &sent.xattrs {
-            node.xattrs = xattrs.clone();
-        }
-        let content = match &sent.content {
-            SentContent::Content(content) => content.clone(),
-            SentContent::Extents(blob) => {
-                extents = Some(blob.clone());
-                Content::EMPTY
-            }
-        };
-        match &mut node.body {
-            Body::File(body) if cut.file.is_some() => *body = content,
-            Body::Symlink(body) if cut.symlink.is_some() => *body = content,
-            _ => {}
-        }
-    }
-    NodeChange { node, extents, linked: cut.linked }
 }
