@@ -67,8 +67,11 @@ impl EngineInfo {
             .map_err(|error| Error::io(format!("cannot write {}", path.display()), error))
     }
 
-    /// Removes file and socket of the engine that leaves.
+    /// Removes file and socket of the engine that leaves, unless the folder was replaced under it and they are another's.
     pub(crate) fn remove(&self, data: &DataFolder) {
+        if EngineInfo::read(data).as_ref() != Some(self) {
+            return;
+        }
         let _ = fs::remove_file(&self.socket);
         let _ = fs::remove_file(data.engine_info());
     }
@@ -102,6 +105,8 @@ mod tests {
             EngineInfo { pid: 7, version: "1".into(), socket: data.socket().unwrap(), address: None, background: true };
         info.write(&data).unwrap();
         assert_eq!(EngineInfo::read(&data), Some(info.clone()));
+        EngineInfo { pid: 8, ..info.clone() }.remove(&data);
+        assert_eq!(EngineInfo::read(&data), Some(info.clone()), "another engine's file stays");
         info.remove(&data);
         assert_eq!(EngineInfo::read(&data), None);
         fs::write(data.engine_info(), "half a li").unwrap();
