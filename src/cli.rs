@@ -88,7 +88,7 @@ pub(crate) struct Up {
     /// The folder to import; it is only read
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub folder: PathBuf,
-    /// Where to mount [default: mounts/<workspace> in the data folder]
+    /// Where to mount [default: mounts/WORKSPACE in the data folder]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub at: Option<PathBuf>,
     /// Leave out what matches (like a line of .gitignore); may be repeated
