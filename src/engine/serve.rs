@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use api::server::{self, Bound, Listeners, ServerState, Token};
 use tokio::net::lookup_host;
@@ -17,7 +18,7 @@ use super::lock::{EngineInfo, EngineLock};
 use super::token;
 use crate::exit::{Failure, Outcome};
 use crate::folder::DataFolder;
-use crate::limits::IDLE_TICK;
+use crate::limits::{ENGINE_STOP, IDLE_TICK, POLL};
 use crate::signals::Signals;
 
 /// How an engine is run.
@@ -108,13 +109,23 @@ async fn resolve(address: &str) -> Result<SocketAddr> {
 
 /// Takes the lock. An engine in front takes the place of one that a command has started.
 async fn lock(data: &DataFolder, serving: &Serving) -> Outcome<EngineLock> {
-    if let Some(lock) = EngineLock::take(data)? {
-        return Ok(lock);
+    let until = Instant::now() + ENGINE_STOP;
+    loop {
+        if let Some(lock) = EngineLock::take(data)? {
+            return Ok(lock);
+        }
+        let replaceable = !serving.leave_when_idle && EngineInfo::read(data).is_some_and(|info| info.background);
+        if !replaceable || Instant::now() >= until {
+            return Err(busy(data));
+        }
+        // One that does not answer is starting or dying, and tells which within moments.
+        if let Err(failure) = super::stop(data).await
+            && failure.kind() != Kind::Unavailable
+        {
+            return Err(failure);
+        }
+        tokio::time::sleep(POLL).await;
     }
-    if !serving.leave_when_idle && EngineInfo::read(data).is_some_and(|info| info.background) {
-        super::stop(data).await?;
-    }
-    EngineLock::take(data)?.ok_or_else(|| busy(data))
 }
 
 fn busy(data: &DataFolder) -> Failure {
