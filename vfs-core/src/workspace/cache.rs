@@ -169,11 +169,17 @@ impl CachedBase {
 
     /// The inode with this number in a link table.
     pub(super) fn linked(&self, table: &Subtree, ino: crate::object::Ino) -> Answer<crate::object::Node> {
+        let missing = || Error::corrupt(format!("inode {} is missing in the link table", ino.0)).into();
+        self.find_linked(table, ino)?.ok_or_else(missing)
+    }
+
+    /// The inode with this number in a link table, if it is there.
+    pub(super) fn find_linked(&self, table: &Subtree, ino: crate::object::Ino) -> Answer<Option<crate::object::Node>> {
         let name = crate::object::tree::link_name(ino);
-        match self.entry(table.tree, name.as_bytes())? {
-            Some(Entry { target: Target::Node(node), .. }) => Ok(node),
-            _ => Err(Error::corrupt(format!("inode {} is missing in the link table", ino.0)).into()),
-        }
+        Ok(match self.entry(table.tree, name.as_bytes())?.map(|entry| entry.target) {
+            Some(Target::Node(node)) => Some(node),
+            _ => None,
+        })
     }
 }
 

@@ -73,6 +73,11 @@ impl Extents {
         self.0.retain(|_, piece| piece.position >= cut);
     }
 
+    /// Journal positions that the pieces need.
+    pub(super) fn positions(&self) -> impl Iterator<Item = u64> {
+        self.0.values().filter(|piece| !piece.zero).map(|piece| piece.position)
+    }
+
     /// Where the bytes of `[offset, offset + length)` come from, in order; the base is visible below `base_limit`.
     pub(super) fn plan(&self, offset: u64, length: u64, base_limit: u64) -> Vec<(u64, Source)> {
         let end = offset.saturating_add(length);

@@ -66,7 +66,7 @@ impl HolderFolder {
     /// Locks `path` (made if need be), which belongs to `workspace`. `fresh_id` names a holder that is new.
     /// `Busy` names the process and the mount point that have it.
     pub fn lock(path: &Path, workspace: WorkspaceId, info: &HolderInfo, fresh_id: HolderId) -> Result<HolderFolder> {
-        std::fs::create_dir_all(path).map_err(|error| Error::io(format!("cannot make {}", path.display()), error))?;
+        make_durable_folder(path)?;
         let lock = take_lock(path, info)?;
         let read = read_state(path)?;
         let (holder, state) = match read {
@@ -140,9 +140,12 @@ impl HolderFolder {
     pub(super) fn put_aside(&self, label: &str) -> Result<PathBuf> {
         let target = self.path.join("lost+found").join(label);
         let context = |error| Error::io(format!("cannot put the journal aside in {}", target.display()), error);
-        std::fs::create_dir_all(&target).map_err(context)?;
+        make_durable_folder(&target)?;
         std::fs::copy(self.path.join("state"), target.join("state")).map_err(context)?;
-        for path in segment_paths(&self.path)? {
+        File::open(target.join("state")).and_then(|state| state.sync_all()).map_err(context)?;
+        sync_folder(&target)?;
+        // Newest first: if the power goes in between, what is left is a journal that starts where it must.
+        for path in segment_paths(&self.path)?.into_iter().rev() {
             let name = path.file_name().expect("because a segment has a name");
             std::fs::rename(&path, target.join(name)).map_err(context)?;
         }
@@ -218,6 +221,21 @@ pub(super) fn segment_paths(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     paths.sort();
     Ok(paths)
+}
+
+/// Makes a folder and all above it that are missing; their names survive a power cut.
+fn make_durable_folder(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().unwrap_or(Path::new("/"));
+    make_durable_folder(above)?;
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::io(format!("cannot make {}", path.display()), error))
+        }
+        _ => sync_folder(above),
+    }
 }
 
 /// Makes created, renamed and removed names in a folder survive a power cut.

@@ -178,6 +178,13 @@ impl Inode {
         }
     }
 
+    pub(super) fn file(&self) -> Option<&FileBody> {
+        match &self.body {
+            InodeBody::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
     pub(super) fn file_mut(&mut self) -> Option<&mut FileBody> {
         match &mut self.body {
             InodeBody::File(file) => Some(file),

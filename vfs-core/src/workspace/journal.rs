@@ -36,6 +36,10 @@ impl Segment {
         self.file.sync_data()
     }
 
+    fn has_records(&self) -> bool {
+        self.file.metadata().is_ok_and(|meta| meta.len() > HEADER as u64)
+    }
+
     /// Reads bytes by journal position.
     pub(super) fn read_at(&self, position: u64, buffer: &mut [u8]) -> Result<()> {
         let offset = position - self.first + HEADER as u64;
@@ -82,7 +86,8 @@ impl Journal {
         segments: Vec<Arc<Segment>>,
         position: u64,
     ) -> Result<Journal> {
-        let segments: Vec<_> = segments.into_iter().filter(|segment| segment.first < position).collect();
+        let segments: Vec<_> =
+            segments.into_iter().filter(|segment| segment.first < position && segment.has_records()).collect();
         let mut journal = Journal {
             folder: folder.to_owned(),
             workspace,
@@ -111,6 +116,12 @@ impl Journal {
     /// The position of the oldest record that is kept.
     pub(super) fn first(&self) -> u64 {
         self.segments.first().map_or(self.position, |segment| segment.first)
+    }
+
+    /// How many segment files are open.
+    #[cfg(test)]
+    pub(super) fn open_segments(&self) -> usize {
+        self.kept.len() + self.segments.len()
     }
 
     /// The segments that may hold records that were not synced, oldest first.
@@ -220,7 +231,11 @@ impl Journal {
         header.extend_from_slice(self.workspace.as_bytes());
         header.extend_from_slice(&self.position.to_le_bytes());
         file.write_all_at(&header, 0).map_err(|error| write_error(&path, error))?;
-        super::folder::sync_folder(&self.folder)?;
+        if let Err(error) = super::folder::sync_folder(&self.folder) {
+            // An empty segment in the middle of the journal would look like a gap.
+            let _ = std::fs::remove_file(&path);
+            return Err(error);
+        }
         self.segments.push(Arc::new(Segment { file, path, first: self.position }));
         Ok(())
     }
@@ -234,8 +249,9 @@ impl Journal {
         Ok(self.position)
     }
 
-    /// Removes the segments below `position`; keeps them readable where `keep_readable` (open files without a name).
-    pub(super) fn cut(&mut self, position: u64, keep_readable: bool) {
+    /// Removes the segments below `position`; those with `needed` positions (of open files without a name) stay
+    /// readable through their descriptors.
+    pub(super) fn cut(&mut self, position: u64, needed: &[u64]) {
         let keep_from = self.segments.partition_point(|segment| segment.first < position).min(self.segments.len() - 1);
         let gone: Vec<_> = self.segments.drain(..keep_from).collect();
         for segment in &gone {
@@ -243,11 +259,12 @@ impl Journal {
                 tracing::warn!(path = %segment.path.display(), %error, "a published journal segment could not be removed");
             }
         }
-        if keep_readable {
-            self.kept.extend(gone);
-        } else {
-            self.kept.clear();
-        }
+        self.kept.extend(gone);
+        let all: Vec<u64> = self.kept.iter().chain(&self.segments).map(|segment| segment.first).collect();
+        let holder_of = |position: &u64| all.partition_point(|first| first <= position).checked_sub(1);
+        let used: std::collections::BTreeSet<usize> = needed.iter().filter_map(holder_of).collect();
+        let mut index = 0..;
+        self.kept.retain(|_| index.next().is_some_and(|index| used.contains(&index)));
         self.synced = self.synced.max(self.first());
     }
 }
@@ -302,6 +319,9 @@ impl Found {
                 return Err(corrupt("belongs to another workspace; move it away to go on without it"));
             }
             let first = u64::from_le_bytes(header[24..].try_into().expect("because eight bytes are left"));
+            if path.file_stem().is_none_or(|stem| *stem != *format!("{first:016x}")) {
+                return Err(corrupt("is damaged: its first position is not the one in its name"));
+            }
             segments.push(Arc::new(Segment { file, path, first }));
         }
         segments.sort_by_key(|segment| segment.first);
@@ -379,7 +399,7 @@ impl Found {
 
     /// Whether there is at least one record.
     pub(super) fn has_records(&self) -> bool {
-        self.segments.iter().any(|segment| segment.file.metadata().is_ok_and(|meta| meta.len() > HEADER as u64))
+        self.segments.iter().any(|segment| segment.has_records())
     }
 }
 
@@ -404,6 +424,7 @@ impl Replay<'_> {
         while self.at >= self.bytes.len() {
             let Some(segment) = self.found.segments.get(self.index).filter(|_| !self.ended) else { return Ok(None) };
             if segment.first != self.position {
+                self.found.refuse_damage(self.index, self.position)?;
                 self.found.tear(self.index, self.position)?;
                 self.ended = true;
                 return Ok(None);

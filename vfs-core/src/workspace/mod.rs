@@ -107,7 +107,8 @@ pub struct Workspace {
     state: Arc<Mutex<State>>,
     clock: Arc<dyn Clock>,
     holding: Option<Holding>,
-    publishing: tokio::sync::Mutex<()>,
+    /// The cut that is being published, or was sent without an answer; one at a time.
+    publishing: tokio::sync::Mutex<Option<publish::Pending>>,
     allocating: tokio::sync::Mutex<()>,
     dirty: Mutex<Option<Dirty>>,
     thawed: Notify,

@@ -270,7 +270,10 @@ impl State {
             return Ok(None);
         }
         let large = directory.base_entries > LISTING_SYNC_MAX;
-        if let Some(inode) = self.inodes.get(&row.ino) {
+        let here = |inode: &&super::inode::Inode| {
+            inode.nlink > 0 && inode.parent.as_ref().is_some_and(|(at, name)| *at == parent && *name == row.name)
+        };
+        if let Some(inode) = self.inodes.get(&row.ino).filter(here) {
             return Ok(Some((inode.kind(), plus.then(|| inode.attr(row.ino)))));
         }
         match (plus, row.kind) {

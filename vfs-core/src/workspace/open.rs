@@ -74,8 +74,8 @@ fn starting_point(folder: &HolderFolder, attached: &Attached, clock: &dyn Clock)
     if state.base == attached.head {
         return Ok(state.position);
     }
-    if attached.position > state.position {
-        // Our publish was taken, only its answer got lost.
+    if attached.position > 0 && attached.position >= state.position {
+        // The head is our work (else the position is 0): a publish was taken, only its answer got lost.
         return Ok(attached.position);
     }
     let found = Found::open(folder.path(), folder.workspace(), state.position)?;

@@ -24,6 +24,12 @@ use crate::limits::PUBLISH_BATCH_NODES;
 use crate::name::Name;
 use crate::object::{Body, Content, Ino, Node, Subtree, Totals, XattrsRef};
 
+/// A cut on its way to the engine, and what is said about it.
+pub(super) struct Pending {
+    cut: OverlayCut,
+    note: PublishNote,
+}
+
 /// The overlay at one journal position.
 pub(super) struct OverlayCut {
     pub(super) position: u64,
@@ -50,41 +56,59 @@ impl Workspace {
         self.checkpoint_with(note, false).await
     }
 
-    /// Like [`Workspace::checkpoint`], and lets no change through from the cut on until [`Workspace::thaw`] or
-    /// [`Workspace::swap_base`] (or the limit for standing still).
+    /// Like [`Workspace::checkpoint`], and lets no change through after it until [`Workspace::thaw`] or
+    /// [`Workspace::swap_base`] (or the limit for standing still: then `Busy`).
+    ///
+    /// Most is published while work goes on; the workspace stands still only for what was written meanwhile.
     pub async fn checkpoint_and_freeze(&self, note: PublishNote) -> Result<SnapshotId> {
-        self.checkpoint_with(note, true).await
+        self.checkpoint_with(note.clone(), false).await?;
+        self.checkpoint_with(PublishNote { message: String::new(), ..note }, true).await
     }
 
     async fn checkpoint_with(&self, note: PublishNote, freeze: bool) -> Result<SnapshotId> {
-        let _one_at_a_time = self.publishing.lock().await;
-        let holding = self.holding()?;
-        let lease = *holding.lease.lock();
+        let mut pending = self.publishing.lock().await;
         if freeze {
             self.freeze();
         }
-        let result = self.publish(&lease, &*holding.base, note).await;
+        let result = self.publish(&mut pending, note).await.and_then(|id| {
+            let state = self.state.lock();
+            let stood_still = state.frozen && state.changed.is_empty() && state.unlinked.is_empty();
+            if freeze && !stood_still {
+                return Err(Error::new(Kind::Busy, "the workspace changes too fast to stand still; try again"));
+            }
+            Ok(id)
+        });
         if freeze && result.is_err() {
             self.thaw();
         }
         result
     }
 
-    async fn publish(&self, lease: &Lease, publisher: &dyn Publisher, note: PublishNote) -> Result<SnapshotId> {
+    async fn publish(&self, pending: &mut Option<Pending>, note: PublishNote) -> Result<SnapshotId> {
+        // What was sent without an answer may have been taken. Sending the same again tells, and takes it if not.
+        if pending.is_some() {
+            self.publish_pending(pending).await?;
+        }
         let says_something = !note.automatic && !note.message.is_empty();
         let Some(cut) = self.cut(says_something)? else { return Ok(self.state.lock().base) };
-        let retries = 1;
-        let mut published = Self::send(lease, publisher, &cut, &note).await;
-        for _ in 0..retries {
+        *pending = Some(Pending { cut, note });
+        self.publish_pending(pending).await
+    }
+
+    async fn publish_pending(&self, pending: &mut Option<Pending>) -> Result<SnapshotId> {
+        let Some(Pending { cut, note }) = &*pending else { return Ok(self.state.lock().base) };
+        let holding = self.holding()?;
+        let (lease, publisher) = (*holding.lease.lock(), &*holding.base);
+        let mut published = Self::send(&lease, publisher, cut, note).await;
+        if matches!(&published, Err(error) if error.kind() == Kind::Conflict) {
             // An engine that restarted has forgotten the session, not the head: begin again.
-            if !matches!(&published, Err(error) if error.kind() == Kind::Conflict) {
-                break;
-            }
-            published = Self::send(lease, publisher, &cut, &note).await;
+            published = Self::send(&lease, publisher, cut, note).await;
         }
         let (published, sent) = published.inspect_err(|_| self.note_change())?;
-        self.rebase(&cut, &published, &sent)?;
-        self.cut_journal(&cut, published.snapshot)?;
+        self.rebase(cut, &published, &sent)?;
+        let journal_cut = self.cut_journal(cut.position, published.snapshot);
+        *pending = None;
+        journal_cut?;
         Ok(published.snapshot)
     }
 
@@ -196,12 +220,15 @@ impl Workspace {
 
     /// Makes the published snapshot what the journal stands on, then drops what it covers. The order matters: a crash
     /// in between leaves records that are skipped, never a journal without its base.
-    fn cut_journal(&self, cut: &OverlayCut, base: SnapshotId) -> Result<()> {
-        self.holding()?.folder.write_state(Some(FolderState { base, position: cut.position }))?;
-        let mut state = self.state.lock();
-        let nameless_open = !state.orphans.is_empty();
+    pub(super) fn cut_journal(&self, position: u64, base: SnapshotId) -> Result<()> {
+        let Ok(holding) = self.holding() else { return Ok(()) };
+        holding.folder.write_state(Some(FolderState { base, position }))?;
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let open_nameless = state.orphans.iter().filter_map(|ino| state.inodes.get(ino)?.file());
+        let needed: Vec<u64> = open_nameless.flat_map(|file| file.overlay.positions()).collect();
         if let Some(journal) = &mut state.journal {
-            journal.cut(cut.position, nameless_open);
+            journal.cut(position, &needed);
         }
         Ok(())
     }

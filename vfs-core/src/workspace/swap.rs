@@ -6,7 +6,6 @@
 use std::collections::{HashMap, HashSet};
 
 use super::answer::{Answer, Stop};
-use super::folder::State as FolderState;
 use super::inode::{Inode, InodeBody, InodeXattrs};
 use super::listing::Row;
 use super::names::rows_of;
@@ -30,8 +29,10 @@ impl Workspace {
     /// Goes over to another snapshot and lets changes through again. The overlay must be empty (checkpoint and freeze
     /// first), else `Busy`. Returns what the kernel must forget.
     pub async fn swap_base(&self, id: SnapshotId, snapshot: Snapshot) -> Result<Vec<Invalidation>> {
-        let _no_publish = self.publishing.lock().await;
-        let position = self.sync_position().await?;
+        let pending = self.publishing.lock().await;
+        if pending.is_some() {
+            return Err(Error::new(Kind::Busy, "a checkpoint of the workspace has not been answered yet"));
+        }
         for _ in 0..crate::limits::SWAP_ROUNDS_MAX {
             let miss = {
                 let mut state = self.state.lock();
@@ -40,13 +41,13 @@ impl Workspace {
                 }
                 match plan(&state, &snapshot) {
                     Ok(plan) => {
+                        // What can fail comes before the change; after it, the kernel has to hear of it.
+                        let position = state.journal.as_mut().map_or(Ok(0), |journal| journal.rotate())?;
                         let list = apply(&mut state, id, &snapshot, plan);
-                        let position = match &mut state.journal {
-                            Some(journal) => journal.rotate()?,
-                            None => position,
-                        };
                         drop(state);
-                        self.stand_on(id, position)?;
+                        if let Err(error) = self.cut_journal(position, id) {
+                            tracing::error!("the journal does not know its new base yet: {}", error.chain());
+                        }
                         self.thaw();
                         return Ok(list);
                     }
@@ -57,17 +58,6 @@ impl Workspace {
             self.fill(miss).await?;
         }
         Err(Error::new(Kind::Unavailable, "the new snapshot's directories could not be read"))
-    }
-
-    fn stand_on(&self, base: SnapshotId, position: u64) -> Result<()> {
-        let Ok(holding) = self.holding() else { return Ok(()) };
-        holding.folder.write_state(Some(FolderState { base, position }))?;
-        let mut state = self.state.lock();
-        let nameless_open = !state.orphans.is_empty();
-        if let Some(journal) = &mut state.journal {
-            journal.cut(position, nameless_open);
-        }
-        Ok(())
     }
 }
 
@@ -108,6 +98,7 @@ fn plan(state: &State, snapshot: &Snapshot) -> Answer<Plan> {
         plan.invalidations.push(Invalidation::Inode(ino));
         plan.updates.push((ino, node, linked));
     }
+    linked_elsewhere(state, snapshot, &mut seen, &mut plan)?;
     gone_below(&known, &mut plan.gone);
     // What is gone from its place may be elsewhere in the new snapshot: its pages must not come along.
     plan.invalidations.extend(plan.gone.iter().map(|ino| Invalidation::Inode(*ino)));
@@ -117,6 +108,31 @@ fn plan(state: &State, snapshot: &Snapshot) -> Answer<Plan> {
 fn linked_node(state: &State, table: Option<&Subtree>, ino: Ino) -> Answer<Node> {
     let table = table.ok_or_else(|| Error::corrupt("a snapshot has hard links and no link table"))?;
     state.cache.linked(table, ino)
+}
+
+/// Hard-linked inodes that the walk did not meet: their directories are the same, or the place is not known. Their
+/// nodes are in the link tables.
+fn linked_elsewhere(state: &State, snapshot: &Snapshot, seen: &mut HashSet<Ino>, plan: &mut Plan) -> Answer<()> {
+    if state.links == snapshot.links {
+        return Ok(());
+    }
+    for (ino, inode) in &state.inodes {
+        if !inode.linked || inode.nlink == 0 || plan.gone.contains(ino) || !seen.insert(*ino) {
+            continue;
+        }
+        let found = match &snapshot.links {
+            Some(table) => state.cache.find_linked(table, *ino)?,
+            None => None,
+        };
+        match found {
+            Some(node) => {
+                plan.invalidations.push(Invalidation::Inode(*ino));
+                plan.updates.push((*ino, node, true));
+            }
+            None => plan.gone.push(*ino),
+        }
+    }
+    Ok(())
 }
 
 /// Names that are new in a directory: the kernel may remember that they do not exist.

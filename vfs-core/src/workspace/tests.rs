@@ -291,3 +291,53 @@ async fn damage_in_the_last_records_is_refused_once_the_journal_has_been_quiet()
     std::fs::write(&segment, &damaged).unwrap();
     assert_eq!(world.open().await.unwrap_err().kind(), Kind::Corrupt);
 }
+
+#[tokio::test]
+async fn a_live_mount_goes_on_after_a_lost_answer() {
+    let world = World::new();
+    let workspace = world.open().await.unwrap();
+    let ino = make(&workspace, b"a").await;
+    world.engine.lose_answers(true);
+    assert!(workspace.checkpoint(note("lost")).await.is_err());
+    world.engine.lose_answers(false);
+    ask(&workspace, || workspace.write(ino, 0, b"after", false)).await.unwrap();
+    let snapshot = workspace.checkpoint(note("found")).await.unwrap();
+    assert_eq!(world.engine.head(), snapshot);
+    drop(workspace);
+    let workspace = world.open().await.unwrap();
+    assert_eq!(read_all(&workspace, ino).await, b"after");
+}
+
+#[tokio::test]
+async fn a_swap_brings_back_the_content_of_hard_links() {
+    let world = World::new();
+    let workspace = world.open().await.unwrap();
+    let ino = make(&workspace, b"one").await;
+    ask(&workspace, || workspace.link(ino, Ino::ROOT, b"two")).await.unwrap();
+    ask(&workspace, || workspace.write(ino, 0, b"old", false)).await.unwrap();
+    let first = workspace.checkpoint(note("old")).await.unwrap();
+    ask(&workspace, || workspace.write(ino, 0, b"new", false)).await.unwrap();
+    workspace.checkpoint_and_freeze(note("new")).await.unwrap();
+    let (id, snapshot) = world.engine.restore(first);
+    let list = workspace.swap_base(id, snapshot).await.unwrap();
+    assert!(list.contains(&Invalidation::Inode(ino)));
+    for name in [b"one", b"two"] {
+        let attr = ask(&workspace, || workspace.lookup(Ino::ROOT, name)).await.unwrap();
+        assert_eq!(read_all(&workspace, attr.ino).await, b"old");
+    }
+}
+
+#[tokio::test]
+async fn an_open_file_without_a_name_keeps_only_the_segment_it_needs() {
+    let world = World::new();
+    let workspace = world.open().await.unwrap();
+    let ino = make(&workspace, b"gone").await;
+    ask(&workspace, || workspace.write(ino, 0, b"kept", false)).await.unwrap();
+    ask(&workspace, || workspace.unlink(Ino::ROOT, b"gone")).await.unwrap();
+    for index in 0..20 {
+        make(&workspace, format!("f{index}").as_bytes()).await;
+        workspace.checkpoint(note("more")).await.unwrap();
+    }
+    assert_eq!(read_all(&workspace, ino).await, b"kept");
+    assert!(workspace.state.lock().journal.as_ref().unwrap().open_segments() <= 3);
+}
