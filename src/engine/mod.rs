@@ -48,9 +48,11 @@ pub(crate) async fn stop(data: &DataFolder) -> Outcome<Option<u32>> {
     if std::os::unix::net::UnixStream::connect(&info.socket).is_err() {
         return Ok(None);
     }
-    Client::new(Endpoint::Unix(info.socket))?.shutdown().await?;
+    Client::new(Endpoint::Unix(info.socket.clone()))?.shutdown().await?;
     let until = Instant::now() + ENGINE_STOP;
-    while EngineLock::take(data)?.is_none() {
+    // A live mount may start the next engine at once, so the lock need not come free.
+    let left = || !is_running(info.pid) || EngineInfo::read(data).is_none_or(|now| now.pid != info.pid);
+    while !left() {
         if Instant::now() >= until {
             let line =
                 format!("the engine, process {}, does not leave; its log is {}", info.pid, data.engine_log().display());
@@ -59,6 +61,11 @@ pub(crate) async fn stop(data: &DataFolder) -> Outcome<Option<u32>> {
         tokio::time::sleep(POLL).await;
     }
     Ok(Some(info.pid))
+}
+
+fn is_running(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 /// Starts the engine again when a client that lives long finds it gone.

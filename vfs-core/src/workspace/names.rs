@@ -1,7 +1,7 @@
 //! Operations on names: look up, make, link, unlink, rename, list.
 
 use super::answer::{Answer, Attr, Listed, Miss, NewNode, RenameMode, Stop};
-use super::listing::{self, DOTS, Row};
+use super::listing::{DOTS, Row};
 use super::record::Record;
 use super::state::State;
 use super::{SET_GROUP_ID, Workspace};
@@ -144,26 +144,24 @@ impl Workspace {
     /// With `plus`, each name taken (but `.` and `..`) that comes with attributes counts one reference of the kernel.
     pub fn list(&self, ino: Ino, cookie: u64, plus: bool, add: &mut dyn FnMut(Listed<'_>) -> bool) -> Answer<()> {
         let mut state = self.state.lock();
-        let (number, rows, start) = state.view(ino, cookie)?;
+        let rows = state.view(ino, cookie)?;
         let parent = state.inode(ino)?.parent.as_ref().map_or(Ino::ROOT, |(parent, _)| *parent);
-        for (at, (name, dot)) in [(&b"."[..], ino), (b"..", parent)].into_iter().enumerate() {
-            let next = at as u64 + 1;
-            let listed =
-                Listed { name, ino: dot, kind: FileKind::Directory, cookie: dot_cookie(number, next), attr: None };
-            if start < next && !add(listed) {
+        for (next, name, dot) in [(1, &b"."[..], ino), (DOTS, b"..", parent)] {
+            let listed = Listed { name, ino: dot, kind: FileKind::Directory, cookie: next, attr: None };
+            if cookie < next && !add(listed) {
                 return Ok(());
             }
         }
-        let mut any = start == 0;
-        for (index, row) in rows.iter().enumerate().skip(start.saturating_sub(DOTS) as usize) {
-            let cookie = listing::cookie(number, index as u64 + 1 + DOTS);
+        let mut any = cookie == 0;
+        let first = rows.partition_point(|row| row.cookie <= cookie);
+        for row in &rows[first..] {
             let (kind, attr) = match state.listed(ino, row, plus) {
                 Ok(Some(found)) => found,
                 Ok(None) => continue,
                 Err(Stop::Miss(_)) if any => return Ok(()),
                 Err(stop) => return Err(stop),
             };
-            if !add(Listed { name: row.name.as_bytes(), ino: row.ino, kind, cookie, attr }) {
+            if !add(Listed { name: row.name.as_bytes(), ino: row.ino, kind, cookie: row.cookie, attr }) {
                 return Ok(());
             }
             any = true;
@@ -172,15 +170,10 @@ impl Workspace {
             }
         }
         if let Some(directory) = state.inodes.get_mut(&ino).and_then(|inode| inode.directory_mut()) {
-            directory.listings.finished(number);
+            directory.listings.finished();
         }
         Ok(())
     }
-}
-
-/// The cookie after `.` is 1 and after `..` 2 in the view `number`.
-fn dot_cookie(number: u64, next: u64) -> u64 {
-    listing::cookie(number, next)
 }
 
 impl State {
@@ -225,8 +218,8 @@ impl State {
         Ok(())
     }
 
-    /// The view that `cookie` goes on in, with the number of names (dots included) that were already shown.
-    fn view(&mut self, ino: Ino, cookie: u64) -> Answer<(u64, std::sync::Arc<[Row]>, u64)> {
+    /// The view that a listing at `cookie` goes on in.
+    fn view(&mut self, ino: Ino, cookie: u64) -> Answer<std::sync::Arc<[Row]>> {
         let directory = self.inode(ino)?.directory();
         let Some(directory) = directory else { return fail(Kind::NotADirectory, "only a directory can be listed") };
         if let Some(found) = directory.listings.find(cookie) {
@@ -253,10 +246,9 @@ impl State {
         for (name, change) in &directory.changes {
             if let Some(ino) = change.ino {
                 let kind = self.inodes.get(&ino).map(|inode| inode.kind());
-                rows.push(Row { name: name.clone(), ino, kind });
+                rows.push(Row::new(name.clone(), ino, kind));
             }
         }
-        rows.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         if let Some(directory) = self.inodes.get_mut(&ino).and_then(|inode| inode.directory_mut()) {
             directory.listings.add(rows);
         }

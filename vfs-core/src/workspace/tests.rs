@@ -240,6 +240,40 @@ async fn a_listing_goes_on_while_names_are_removed() {
 }
 
 #[tokio::test]
+async fn a_slow_listing_misses_nothing_while_others_list_and_remove() {
+    let world = World::new();
+    let workspace = world.open().await.unwrap();
+    for index in 0..300 {
+        make(&workspace, format!("f{index:03}").as_bytes()).await;
+    }
+    let page = |cookie: u64, limit: usize| {
+        let mut names = Vec::new();
+        let mut next = cookie;
+        let add = &mut |listed: Listed<'_>| {
+            if names.len() == limit {
+                return false;
+            }
+            names.push(listed.name.to_vec());
+            next = listed.cookie;
+            true
+        };
+        workspace.list(Ino::ROOT, cookie, false, add).unwrap();
+        (names, next)
+    };
+    let (mut seen, cookie) = page(0, 60);
+    page(0, 1000);
+    for name in seen.iter().filter(|name| !name.starts_with(b".")).take(50) {
+        workspace.unlink(Ino::ROOT, name).unwrap();
+    }
+    page(0, 1000);
+    seen.extend(page(cookie, 1000).0);
+    assert_eq!(seen.len(), 302, "each name once");
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 302);
+}
+
+#[tokio::test]
 async fn a_group_commit_answers_everybody() {
     let world = World::new();
     let workspace = world.open().await.unwrap();
@@ -305,6 +339,7 @@ async fn a_live_mount_goes_on_after_a_lost_answer() {
     assert_eq!(world.engine.head(), snapshot);
     drop(workspace);
     let workspace = world.open().await.unwrap();
+    assert_eq!(ask(&workspace, || workspace.lookup(Ino::ROOT, b"a")).await.unwrap().ino, ino);
     assert_eq!(read_all(&workspace, ino).await, b"after");
 }
 

@@ -72,7 +72,15 @@ impl Database {
     /// Starts a transaction that sees and blocks all other writers.
     pub async fn begin(&self) -> Result<Transaction> {
         let failed = |error| map_error(error, "a transaction could not be started");
-        self.write.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
+        match self.write.begin_with("BEGIN IMMEDIATE").await {
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                // A commit failed on a full disk and SQLite rolled it back by itself: the connection still counts it.
+                let stuck = self.write.acquire().await.map_err(failed)?.detach();
+                sqlx::Connection::close_hard(stuck).await.map_err(failed)?;
+                self.write.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
+            }
+            begun => begun.map_err(failed),
+        }
     }
 
     /// Makes what a transaction wrote durable.
