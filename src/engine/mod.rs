@@ -18,7 +18,6 @@ use crate::folder::DataFolder;
 use crate::limits::{ENGINE_STOP, POLL};
 
 pub(crate) use lock::EngineInfo;
-use lock::EngineLock;
 pub(crate) use serve::{Serving, serve};
 
 /// A client of the data folder's engine, which is started if there is none.
