@@ -75,7 +75,6 @@ pub(super) struct Journal {
     synced: u64,
     synced_noted: u64,
     staged: Vec<u8>,
-    failed: bool,
 }
 
 impl Journal {
@@ -97,7 +96,6 @@ impl Journal {
             kept: Vec::new(),
             position,
             staged: Vec::new(),
-            failed: false,
         };
         journal.start_segment()?;
         Ok(journal)
@@ -187,9 +185,6 @@ impl Journal {
     }
 
     fn flush(&mut self, data: &[u8]) -> Result<()> {
-        if self.failed {
-            return Err(Error::new(Kind::Unavailable, "an earlier write to the journal failed half-way; mount again"));
-        }
         if self.staged.len() + data.len() > JOURNAL_RECORD_MAX {
             return Err(Error::new(Kind::LimitExceeded, "a journal record is too long"));
         }
