@@ -67,7 +67,17 @@ impl Client {
 
     /// Publishes everything written so far in a workspace.
     pub async fn checkpoint(&self, name: &str, note: PublishNote) -> Result<Checkpointed> {
-        let request = Checkpoint { note: note.into() };
+        self.checkpoint_unless(name, note, None).await
+    }
+
+    /// The same, but without a new snapshot if nothing was written since `unless`.
+    pub async fn checkpoint_unless(
+        &self,
+        name: &str,
+        note: PublishNote,
+        unless: Option<SnapshotId>,
+    ) -> Result<Checkpointed> {
+        let request = Checkpoint { note: note.into(), unless };
         self.post(&workspace_path(name, "/checkpoint"), &request, Effort::ONCE.within(BARRIER_DEADLINE)).await
     }
 

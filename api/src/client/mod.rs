@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `transport` | one request: connect, start an engine, retry, versions, errors |
 //! | `calls` | a typed method for each thing that people and scripts ask |
+//! | `documents` `files` `sessions` | the same for what agents work with |
 //! | `lines` | streams of progress |
 //! | `holder` | one workspace in the hands of a mount: `Base` and `Publisher` over HTTP |
 //! | `control` | the connection on which the engine asks the mount |
@@ -13,13 +14,18 @@
 
 mod calls;
 pub mod control;
+mod documents;
+mod files;
 mod holder;
 mod lines;
+mod sessions;
 mod transport;
 
 #[cfg(test)]
 mod tests;
 
 pub use control::{ControlHandler, End};
+pub use documents::{Basis, DocumentContent, Put};
+pub use files::{FileBasis, FileContent};
 pub use holder::WorkspaceClient;
 pub use transport::{Client, Endpoint, EngineStarter};

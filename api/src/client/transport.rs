@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use parking_lot::RwLock;
+use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -121,6 +122,27 @@ struct Failure {
     error: Error,
     /// The engine was not reached: nothing has happened.
     unreached: bool,
+}
+
+/// A whole answer.
+pub(super) struct Exchanged {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Exchanged {
+    /// The text of a header; empty without it.
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The body as JSON.
+    pub(super) fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Error::new(Kind::Internal, format!("the engine's answer to {path} makes no sense")).because(error)
+        })
+    }
 }
 
 /// The attempts of one request.
@@ -253,6 +275,54 @@ impl Client {
         }
     }
 
+    /// Sends a request with headers of its own and reads the whole answer. A refusal with the status `expected` is an
+    /// answer as well.
+    pub(super) async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, String)],
+        body: Option<Bytes>,
+        expected: Option<u16>,
+        effort: Effort,
+    ) -> Result<Exchanged> {
+        let mut attempts = Attempts::new(effort);
+        loop {
+            let link = self.link();
+            let mut request = self.request(&link, &method, path);
+            for (name, value) in headers {
+                request = request.header(*name, value);
+            }
+            if let Some(body) = &body {
+                request = request.header("content-type", "application/octet-stream").body(body.clone());
+            }
+            match self.exchange_once(&link, request, path, expected, attempts.deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => self.before_next(path, &mut attempts, failure).await?,
+            }
+        }
+    }
+
+    async fn exchange_once(
+        &self,
+        link: &Link,
+        request: RequestBuilder,
+        path: &str,
+        expected: Option<u16>,
+        deadline: Instant,
+    ) -> Result<Exchanged, Failure> {
+        let response = self.head(link, request, path, deadline).await?;
+        let status = response.status().as_u16();
+        if !response.status().is_success() && expected != Some(status) {
+            let error = timeout_at(deadline, refusal(response)).await.unwrap_or_else(|_| too_slow(path));
+            return Err(Failure { error, unreached: false });
+        }
+        let headers = response.headers().clone();
+        let read = timeout_at(deadline, read_all(response)).await.unwrap_or_else(|_| Err(too_slow(path)));
+        let body = read.map_err(|error| Failure { error, unreached: false })?;
+        Ok(Exchanged { status, headers, body })
+    }
+
     fn link(&self) -> Link {
         self.0.link.read().clone()
     }
@@ -348,17 +418,29 @@ impl Client {
         path: &str,
         deadline: Instant,
     ) -> Result<Response, Failure> {
+        let response = self.head(link, request, path, deadline).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let error = timeout_at(deadline, refusal(response)).await.unwrap_or_else(|_| too_slow(path));
+        Err(Failure { error, unreached: false })
+    }
+
+    /// The head of the answer, whatever it says: only our version is checked.
+    async fn head(
+        &self,
+        link: &Link,
+        request: RequestBuilder,
+        path: &str,
+        deadline: Instant,
+    ) -> Result<Response, Failure> {
         let sent = match timeout_at(deadline, request.send()).await {
             Ok(sent) => sent,
             Err(_) => return Err(Failure { error: too_slow(path), unreached: false }),
         };
         let response = sent.map_err(|error| failed_to_send(&link.endpoint, error))?;
         self.check_version(&response, path).map_err(|error| Failure { error, unreached: false })?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let error = timeout_at(deadline, refusal(response)).await.unwrap_or_else(|_| too_slow(path));
-        Err(Failure { error, unreached: false })
+        Ok(response)
     }
 
     fn check_version(&self, response: &Response, path: &str) -> Result<()> {

@@ -88,7 +88,7 @@ fn rejected(status: StatusCode, why: String) -> ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         log(&self.error);
-        let body = ErrorBody { error: ErrorDetail::from(&self.error) };
+        let body = ErrorBody::from(ErrorDetail::from(&self.error));
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(ERROR_HEADER, HeaderValue::from_static(self.error.kind().as_str()));

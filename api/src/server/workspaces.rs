@@ -119,7 +119,16 @@ pub(super) async fn checkpoint(
     JsonBody(request): JsonBody<Checkpoint>,
 ) -> ApiResult<Json<Checkpointed>> {
     let workspace = state.repo().workspace(&name).await?;
-    let (snapshot, attached) = live_state(&state, &workspace, request.note.into()).await?;
+    let note = PublishNote::from(request.note);
+    if let Some(before) = request.unless {
+        // Also what an automatic checkpoint has published since then counts as written.
+        let automatic = PublishNote { automatic: true, message: String::new(), ..note.clone() };
+        let (snapshot, attached) = live_state(&state, &workspace, automatic).await?;
+        if snapshot == before {
+            return Ok(Json(Checkpointed { snapshot, attached }));
+        }
+    }
+    let (snapshot, attached) = live_state(&state, &workspace, note).await?;
     Ok(Json(Checkpointed { snapshot, attached }))
 }
 

@@ -6,11 +6,22 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use vfs_core::{Error, Kind};
 
+use super::document::DocumentConflict;
+
 /// The body of every answer that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
     /// The error.
     pub error: ErrorDetail,
+    /// Of a stale write of a document: what it met. Nothing was overwritten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<Box<DocumentConflict>>,
+}
+
+impl From<ErrorDetail> for ErrorBody {
+    fn from(error: ErrorDetail) -> Self {
+        ErrorBody { error, conflict: None }
+    }
 }
 
 /// What went wrong.

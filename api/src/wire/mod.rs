@@ -6,11 +6,14 @@
 
 pub mod control;
 pub mod diff;
+pub mod document;
 pub mod error;
+pub mod file;
 pub mod frames;
 pub mod job;
 pub mod mount;
 pub mod name;
+pub mod session;
 pub mod snapshot;
 pub mod transfer;
 pub mod workspace;

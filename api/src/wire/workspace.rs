@@ -159,6 +159,10 @@ pub struct Checkpoint {
     /// What is said about it.
     #[serde(default)]
     pub note: Note,
+    /// Make no snapshot if nothing was written since this one, which is then the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub unless: Option<SnapshotId>,
 }
 
 /// A published snapshot.
