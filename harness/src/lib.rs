@@ -1,0 +1,17 @@
+//! The agent outside of the sandbox (decision 0014): a client of the API that drives a model and runs its tools.
+//!
+//! | file | what |
+//! |---|---|
+//! | `dialect` | what is said to a model and heard from it: Anthropic Messages |
+//! | `log` | the turn log, read back into a conversation and what is left to do |
+//! | `run` | one session, turn by turn, under its lease |
+//! | `call` | what the driver and the tools say to each other |
+//! | `tools` | Read, Write, Edit, Glob, Grep, Bash, Skill |
+//! | `routes` | which path means a file, which a document |
+//! | `sandbox` | where Bash runs |
+//! | `mounts` | the workspace and the documents as the sandbox sees them |
+//!
+//! Keeps true: what has an effect is in the log before it happens, and its result is there before anybody sees it; the
+//! key of the model and the token of the engine stay in this process.
+
+pub mod call;
