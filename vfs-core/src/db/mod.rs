@@ -4,11 +4,14 @@
 //! SQL. Rows of refs, history and leases carry their own hash: SQLite's integrity check does not see a flipped bit.
 
 mod row;
+mod session_row;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 
 pub use row::{HistoryRow, LeaseRow, Location, OrphanRow, PackRow, RefRow, WorkspaceRow};
+pub use session_row::{DocumentVersion, EventRow, SessionRow, TurnRow};
 pub use sqlite::{
-    Connection, Database, Transaction, counters, history, leases, meta, orphans, packs, refs, workspaces,
+    Connection, Database, Transaction, counters, history, leases, meta, orphans, packs, refs, sessions, turn_log,
+    workspaces,
 };
