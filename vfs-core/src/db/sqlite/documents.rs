@@ -25,13 +25,6 @@ fn failed(error: sqlx::Error) -> Error {
 /// The turn and the tool call that a session's log has open; 0 and nothing outside of turns. With an epoch, it must be
 /// that of the session's lease: `LeaseLost` if not. `NotFound` if there is no such session.
 pub async fn attribution(connection: &mut Connection, session: &str, epoch: Option<u64>) -> Result<(u64, String)> {
-    let logs: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name IN ('sessions', 'events')")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(failed)?;
-    if logs < 2 {
-        return Ok((0, String::new()));
-    }
     let current: Option<i64> = sqlx::query_scalar("SELECT epoch FROM sessions WHERE id = ?")
         .bind(session)
         .fetch_optional(&mut *connection)

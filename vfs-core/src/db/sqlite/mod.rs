@@ -12,6 +12,8 @@ pub mod orphans;
 pub mod packs;
 pub mod refs;
 mod schema;
+pub mod sessions;
+pub mod turn_log;
 pub mod workspaces;
 
 use std::path::Path;

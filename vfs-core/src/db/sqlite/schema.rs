@@ -6,7 +6,7 @@ use super::map_error;
 use crate::error::{Error, Kind, Result};
 
 /// Each step runs once, in a transaction of its own.
-const STEPS: [&str; 2] = [FIRST, SECOND];
+const STEPS: [&str; 3] = [FIRST, SECOND, THIRD];
 
 const FIRST: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
@@ -79,7 +79,7 @@ CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT RO
 CREATE TABLE orphans (pack BLOB PRIMARY KEY, seen INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 ";
 
-/// Documents. `content` comes last, so that what is read without it stays on the row's own page.
+/// Documents (decision 0011). `content` comes last, so that what is read without it stays on the row's own page.
 const SECOND: &str = "
 CREATE TABLE documents (
     tenant INTEGER NOT NULL REFERENCES tenants,
@@ -112,6 +112,54 @@ CREATE TABLE document_versions (
     FOREIGN KEY (tenant, scope, path) REFERENCES documents
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX document_versions_session ON document_versions (session, turn) WHERE session <> '';
+";
+
+/// Sessions and their turn logs (decision 0013). Events have a rowid: theirs are large rows.
+const THIRD: &str = "
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY,
+    tenant INTEGER NOT NULL REFERENCES tenants,
+    workspace BLOB NOT NULL,
+    agent TEXT NOT NULL,
+    user_name TEXT NOT NULL,
+    title TEXT NOT NULL,
+    ended TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    last_seen INTEGER NOT NULL,
+    last_sequence INTEGER NOT NULL,
+    last_chain BLOB NOT NULL,
+    turns INTEGER NOT NULL,
+    began_on BLOB NOT NULL,
+    row_hash BLOB NOT NULL
+) WITHOUT ROWID, STRICT;
+CREATE INDEX sessions_created ON sessions (tenant, created);
+CREATE INDEX sessions_workspace ON sessions (workspace);
+CREATE TABLE events (
+    session TEXT NOT NULL REFERENCES sessions,
+    sequence INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    turn INTEGER NOT NULL,
+    tool_call TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    data TEXT NOT NULL,
+    chain BLOB NOT NULL,
+    PRIMARY KEY (session, sequence),
+    UNIQUE (session, key)
+) STRICT;
+CREATE TABLE turns (
+    session TEXT NOT NULL REFERENCES sessions,
+    number INTEGER NOT NULL,
+    snapshot BLOB NOT NULL,
+    before BLOB NOT NULL,
+    documents TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    row_hash BLOB NOT NULL,
+    PRIMARY KEY (session, number)
+) WITHOUT ROWID, STRICT;
 ";
 
 /// Runs the steps that the file has not seen; refuses a file of a newer Esker.
