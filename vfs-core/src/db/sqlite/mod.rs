@@ -4,6 +4,7 @@
 //! is what it decides on. The functions of the nouns take a connection, so that several make one transaction.
 
 pub mod counters;
+pub mod documents;
 pub mod history;
 pub mod leases;
 pub mod meta;

@@ -79,8 +79,40 @@ CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT RO
 CREATE TABLE orphans (pack BLOB PRIMARY KEY, seen INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 ";
 
-/// Documents (decision 0011).
-const SECOND: &str = "";
+/// Documents (decision 0011). `content` comes last, so that what is read without it stays on the row's own page.
+const SECOND: &str = "
+CREATE TABLE documents (
+    tenant INTEGER NOT NULL REFERENCES tenants,
+    scope TEXT NOT NULL,
+    path TEXT NOT NULL,
+    head INTEGER NOT NULL,
+    newest INTEGER NOT NULL,
+    row_hash BLOB NOT NULL,
+    PRIMARY KEY (tenant, scope, path)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE document_versions (
+    tenant INTEGER NOT NULL,
+    scope TEXT NOT NULL,
+    path TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    base INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    deleted INTEGER NOT NULL,
+    side INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    author TEXT NOT NULL,
+    session TEXT NOT NULL,
+    turn INTEGER NOT NULL,
+    tool_call TEXT NOT NULL,
+    request BLOB NOT NULL,
+    row_hash BLOB NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (tenant, scope, path, version),
+    FOREIGN KEY (tenant, scope, path) REFERENCES documents
+) WITHOUT ROWID, STRICT;
+CREATE INDEX document_versions_session ON document_versions (session, turn) WHERE session <> '';
+";
 
 /// Sessions and their turn logs (decision 0013). Events have a rowid: theirs are large rows.
 const THIRD: &str = "
