@@ -149,3 +149,25 @@ pub const MERGE_LINES_MAX: usize = 10_000;
 pub const MERGE_ROUNDS_MAX: usize = 8;
 /// Documents that check reads at a time.
 pub const CHECK_DOCUMENTS: u64 = 500;
+/// A session whose owner has not been heard of for this long may be taken over: an owner speaks every ten seconds.
+pub const SESSION_LEASE_TTL: Duration = Duration::from_secs(30);
+/// Largest body of one event in bytes of JSON: a model's longest answer is some hundred KB, a tool's result is cut.
+pub const EVENT_MAX: usize = 4 * 1024 * 1024;
+/// Most events of one append: the calls of one answer, with room.
+pub const EVENTS_PER_APPEND_MAX: usize = 256;
+/// Most bytes of bodies of one append: it is one transaction, in memory.
+pub const EVENTS_APPEND_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A page of events ends once its bodies have this many bytes, so that it has at most [`EVENT_MAX`] more.
+pub const EVENTS_PAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Longest id of a tool call in bytes: those of models have some 30.
+pub const TOOL_CALL_MAX: usize = 256;
+/// Longest key of an event in bytes: a word and a tool call.
+pub const EVENT_KEY_MAX: usize = 2 * TOOL_CALL_MAX;
+/// Longest title of a session in bytes: a line that lists show.
+pub const SESSION_TITLE_MAX: usize = 1024;
+/// Longest description of who drives a session in bytes: `PID on HOST`.
+pub const SESSION_OWNER_MAX: usize = 512;
+/// News of appended events that wait for a slow follower; one that misses some reads the log anyway.
+pub const SESSION_NEWS_MAX: usize = 1024;
+/// Sessions in one answer.
+pub const SESSIONS_MAX: u32 = 10_000;
