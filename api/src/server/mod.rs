@@ -7,6 +7,7 @@
 //! | `envelope` | what all requests have in common: version, request id, log line |
 //! | `activity` | who is using the engine |
 //! | `engine` `workspaces` `snapshots` `content` `transfer` `maintenance` | what people and scripts ask |
+//! | `documents` | skills, memories, instructions |
 //! | `mount` `control` | what mounts ask, and are asked |
 //!
 //! Keeps true: a handler translates a request into calls of the repo (or of a live holder) and their answer into a
@@ -16,6 +17,7 @@ mod activity;
 mod auth;
 mod content;
 mod control;
+mod documents;
 mod engine;
 mod envelope;
 mod error;
@@ -40,6 +42,7 @@ use axum::middleware::from_fn_with_state;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use vfs_core::limits::DOCUMENT_MAX;
 
 pub use auth::{Peer, Token};
 pub use control::{Holder, Holders};
@@ -62,6 +65,7 @@ use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, JSON_BODY_MAX};
         (name = "engine", description = "The process itself"),
         (name = "workspaces", description = "Named, writable trees"),
         (name = "snapshots", description = "Immutable states and the files in them"),
+        (name = "documents", description = "Versioned files in the database: skills, memories, instructions"),
         (name = "transfer", description = "Folders of the engine's machine; over the Unix socket only"),
         (name = "maintenance", description = "Check and gc"),
         (name = "mount", description = "For holders: leases, objects in bulk, publishes, control"),
@@ -92,6 +96,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 fn api() -> OpenApiRouter<ServerState> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(plain().layer(DefaultBodyLimit::max(JSON_BODY_MAX)))
+        .merge(contents().layer(DefaultBodyLimit::max(DOCUMENT_MAX)))
         .merge(batches().layer(DefaultBodyLimit::max(CHUNKS_BODY_MAX)))
         .merge(changes().layer(DefaultBodyLimit::max(CHANGES_BODY_MAX)))
 }
@@ -114,6 +119,9 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(snapshots::list))
         .routes(routes!(snapshots::content))
         .routes(routes!(snapshots::diff))
+        .routes(routes!(documents::list))
+        .routes(routes!(documents::versions))
+        .routes(routes!(documents::restore))
         .routes(routes!(transfer::scan_folder))
         .routes(routes!(transfer::import_folder))
         .routes(routes!(transfer::export_snapshot))
@@ -128,6 +136,11 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(mount::begin))
         .routes(routes!(mount::commit))
         .routes(routes!(control::connect))
+}
+
+/// Contents of documents.
+fn contents() -> OpenApiRouter<ServerState> {
+    OpenApiRouter::default().routes(routes!(documents::content, documents::put, documents::delete))
 }
 
 /// Content on its way in.
