@@ -1,11 +1,12 @@
 //! check: looks for damage and changes nothing. What it finds goes into its report; only what keeps it from looking at
 //! all (no bucket, no database) is an error.
 //!
-//! Quick: the database's own check, every row of refs, histories and leases, the index against the bucket's list, and
+//! Quick: the database's own check, every row of refs, histories, leases and sessions, every event, the index against the bucket's list, and
 //! that everything reachable from every history can be read and is in the index. Full: every pack and object as well.
 
 mod hits;
 mod packs;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -83,6 +84,7 @@ async fn look(store: &Store, options: CheckOptions, progress: &OnProgress) -> Re
         check.note(format!("the database says: {line}"));
     }
     let roots = check.roots().await?;
+    check.sessions().await?;
     let bad_packs = check.packs().await?;
     let reachable = check.walk(&roots).await?;
     check.located(&reachable, &bad_packs).await?;
