@@ -9,9 +9,7 @@ use crate::db::{Connection, SessionRow, refs, sessions as rows, turn_log, worksp
 use crate::error::{Error, Kind, Result};
 use crate::id::{SessionId, WorkspaceId};
 use crate::limits::{EVENTS_PAGE_BYTES, SESSION_TITLE_MAX};
-use crate::sessions::{
-    self, EndTurn, Event, EventPage, NewEvent, NewSession, Session, SessionLease, Turn,
-};
+use crate::sessions::{self, EndTurn, Event, EventPage, NewEvent, NewSession, Session, SessionLease, Turn};
 
 const PREFIX_MIN: usize = 4;
 
@@ -139,7 +137,8 @@ impl Repo {
         let plausible = (PREFIX_MIN..=SessionId::LENGTH * 2).contains(&prefix.len())
             && prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !plausible {
-            let message = format!("{prefix:?} names no session: use at least {PREFIX_MIN} hexadecimal digits of its id");
+            let message =
+                format!("{prefix:?} names no session: use at least {PREFIX_MIN} hexadecimal digits of its id");
             return Err(Error::new(Kind::Invalid, message));
         }
         let found = match rows::starting_with(connection, tenant, &prefix).await?.as_slice() {

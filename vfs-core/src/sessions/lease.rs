@@ -75,12 +75,7 @@ pub(crate) async fn release(connection: &mut Connection, tenant: i64, id: Sessio
 }
 
 /// The session, if `epoch` is the one of its owner. Whoever changes the log asks here first, in the same transaction.
-pub(super) async fn owned(
-    connection: &mut Connection,
-    tenant: i64,
-    id: SessionId,
-    epoch: u64,
-) -> Result<SessionRow> {
+pub(super) async fn owned(connection: &mut Connection, tenant: i64, id: SessionId, epoch: u64) -> Result<SessionRow> {
     let row = find(connection, tenant, id).await?;
     if row.epoch == epoch && !row.owner.is_empty() {
         return Ok(row);
@@ -99,8 +94,7 @@ async fn find(connection: &mut Connection, tenant: i64, id: SessionId) -> Result
 
 fn check_owner(owner: &str) -> Result<()> {
     if owner.is_empty() || owner.len() > SESSION_OWNER_MAX || owner.chars().any(char::is_control) {
-        let message =
-            format!("an owner describes itself in 1 to {SESSION_OWNER_MAX} bytes without control characters");
+        let message = format!("an owner describes itself in 1 to {SESSION_OWNER_MAX} bytes without control characters");
         return Err(Error::new(Kind::Invalid, message));
     }
     Ok(())

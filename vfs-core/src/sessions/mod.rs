@@ -47,16 +47,8 @@ pub mod kind {
     pub const SESSION_ENDED: &str = "session.ended";
 
     /// All that may be appended.
-    pub(crate) const APPENDED: [&str; 8] = [
-        SESSION_STARTED,
-        USER_MESSAGE,
-        TURN_STARTED,
-        MODEL_ANSWER,
-        TOOL_STARTED,
-        TOOL_FINISHED,
-        NOTICE,
-        SESSION_ENDED,
-    ];
+    pub(crate) const APPENDED: [&str; 8] =
+        [SESSION_STARTED, USER_MESSAGE, TURN_STARTED, MODEL_ANSWER, TOOL_STARTED, TOOL_FINISHED, NOTICE, SESSION_ENDED];
 }
 
 /// How a session can end.

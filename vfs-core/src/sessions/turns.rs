@@ -6,7 +6,7 @@ use super::append::{add, to_body};
 use super::lease::owned;
 use super::{DocumentVersion, EndTurn, NewEvent, Turn, kind};
 use crate::clock::Time;
-use crate::db::{Connection, HistoryRow, SessionRow, history, sessions, turn_log};
+use crate::db::{Connection, HistoryRow, SessionRow, documents, history, sessions, turn_log};
 use crate::error::{Error, Kind, Result};
 use crate::id::{SessionId, SnapshotId, WorkspaceId};
 
@@ -24,9 +24,8 @@ pub(crate) async fn end_turn(
         return same(turn, end.snapshot);
     }
     let before = before(connection, &row, end.number).await?;
-    let (message, number) = (format!("turn {}", end.number), end.number.to_string());
-    let turn_of = (id.to_hex(), number.as_str());
-    if !keep(connection, row.workspace, end.snapshot, &message, (&turn_of.0, turn_of.1)).await? {
+    let (message, session, number) = (format!("turn {}", end.number), id.to_hex(), end.number.to_string());
+    if !keep(connection, row.workspace, end.snapshot, &message, (&session, &number)).await? {
         let message = format!("the history of the session's workspace does not hold the snapshot {}", end.snapshot);
         return Err(Error::new(Kind::NotFound, message));
     }
@@ -74,6 +73,12 @@ pub(crate) async fn keep(
         history::put(connection, workspace, &kept).await?;
     }
     Ok(true)
+}
+
+/// The document versions that the session wrote in a turn.
+async fn written(connection: &mut Connection, id: SessionId, turn: u64) -> Result<Vec<DocumentVersion>> {
+    let versions = documents::versions_of_turn(connection, &id.to_hex(), turn).await?;
+    Ok(versions.into_iter().map(|(scope, path, version)| DocumentVersion { scope, path, version }).collect())
 }
 
 fn same(turn: Turn, snapshot: SnapshotId) -> Result<Turn> {
