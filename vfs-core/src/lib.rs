@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! repo                        the façade: opens bucket and database, hands out workspaces; the one publish
+//! files                       a workspace by path
 //! workspace  documents  sessions  gc  check  import  export
 //! diff  build                 two snapshots compared | a change set applied to one
 //! reach                       what objects lead to
@@ -30,6 +31,7 @@ pub mod diff;
 pub mod documents;
 pub mod error;
 pub mod export;
+pub mod files;
 mod gc;
 pub mod id;
 pub mod import;

@@ -8,6 +8,7 @@
 //! | `activity` | who is using the engine |
 //! | `engine` `workspaces` `snapshots` `content` `transfer` `maintenance` | what people and scripts ask |
 //! | `documents` | skills, memories, instructions |
+//! | `files` | files of a live workspace or of a snapshot, by path |
 //! | `mount` `control` | what mounts ask, and are asked |
 //!
 //! Keeps true: a handler translates a request into calls of the repo (or of a live holder) and their answer into a
@@ -21,6 +22,7 @@ mod documents;
 mod engine;
 mod envelope;
 mod error;
+mod files;
 mod jobs;
 mod listen;
 mod maintenance;
@@ -49,6 +51,8 @@ pub use control::{Holder, Holders};
 pub use listen::{Bound, Listeners, serve};
 pub use state::{EngineInfo, ServerState};
 
+use vfs_core::limits::FILE_WRITE_MAX;
+
 use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, JSON_BODY_MAX};
 
 #[derive(utoipa::OpenApi)]
@@ -66,6 +70,7 @@ use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, JSON_BODY_MAX};
         (name = "workspaces", description = "Named, writable trees"),
         (name = "snapshots", description = "Immutable states and the files in them"),
         (name = "documents", description = "Versioned files in the database: skills, memories, instructions"),
+        (name = "files", description = "Files of a live workspace, or of one of its snapshots, by path"),
         (name = "transfer", description = "Folders of the engine's machine; over the Unix socket only"),
         (name = "maintenance", description = "Check and gc"),
         (name = "mount", description = "For holders: leases, objects in bulk, publishes, control"),
@@ -98,6 +103,7 @@ fn api() -> OpenApiRouter<ServerState> {
         .merge(plain().layer(DefaultBodyLimit::max(JSON_BODY_MAX)))
         .merge(contents().layer(DefaultBodyLimit::max(DOCUMENT_MAX)))
         .merge(batches().layer(DefaultBodyLimit::max(CHUNKS_BODY_MAX)))
+        .merge(file_contents().layer(DefaultBodyLimit::max(FILE_WRITE_MAX)))
         .merge(changes().layer(DefaultBodyLimit::max(CHANGES_BODY_MAX)))
 }
 
@@ -122,6 +128,12 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(documents::list))
         .routes(routes!(documents::versions))
         .routes(routes!(documents::restore))
+        .routes(routes!(files::stat))
+        .routes(routes!(files::list))
+        .routes(routes!(files::edit))
+        .routes(routes!(files::names))
+        .routes(routes!(files::glob))
+        .routes(routes!(files::grep))
         .routes(routes!(transfer::scan_folder))
         .routes(routes!(transfer::import_folder))
         .routes(routes!(transfer::export_snapshot))
@@ -146,6 +158,11 @@ fn contents() -> OpenApiRouter<ServerState> {
 /// Content on its way in.
 fn batches() -> OpenApiRouter<ServerState> {
     OpenApiRouter::default().routes(routes!(mount::put_chunks))
+}
+
+/// Whole files on their way in.
+fn file_contents() -> OpenApiRouter<ServerState> {
+    OpenApiRouter::default().routes(routes!(files::content, files::write))
 }
 
 /// Change sets on their way in.

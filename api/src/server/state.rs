@@ -12,6 +12,7 @@ use vfs_core::repo::Repo;
 use super::activity::Activity;
 use super::auth::Token;
 use super::control::Holders;
+use super::files::Free;
 
 /// The engine as its handlers see it. Clones are the same engine.
 #[derive(Clone)]
@@ -33,6 +34,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     info: EngineInfo,
     holders: Holders,
+    free: Free,
     activity: Activity,
     started: Instant,
     stopping: watch::Sender<bool>,
@@ -46,6 +48,7 @@ impl ServerState {
             clock,
             info,
             holders: Holders::default(),
+            free: Free::default(),
             activity: Activity::default(),
             started: Instant::now(),
             stopping: watch::Sender::new(false),
@@ -86,6 +89,15 @@ impl ServerState {
 
     pub(super) fn clock(&self) -> &dyn Clock {
         &*self.0.clock
+    }
+
+    pub(super) fn shared_clock(&self) -> Arc<dyn Clock> {
+        self.0.clock.clone()
+    }
+
+    /// Workspaces that nobody holds.
+    pub(super) fn free(&self) -> &Free {
+        &self.0.free
     }
 
     pub(super) fn info(&self) -> &EngineInfo {
