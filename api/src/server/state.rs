@@ -12,6 +12,8 @@ use vfs_core::repo::Repo;
 use super::activity::Activity;
 use super::auth::Token;
 use super::control::Holders;
+use crate::limits::PAGE_KEEPS;
+use crate::page::Door;
 
 /// The engine as its handlers see it. Clones are the same engine.
 #[derive(Clone)]
@@ -34,6 +36,7 @@ struct Inner {
     info: EngineInfo,
     holders: Holders,
     activity: Activity,
+    door: Door,
     started: Instant,
     stopping: watch::Sender<bool>,
 }
@@ -47,6 +50,7 @@ impl ServerState {
             info,
             holders: Holders::default(),
             activity: Activity::default(),
+            door: Door::default(),
             started: Instant::now(),
             stopping: watch::Sender::new(false),
         }))
@@ -94,6 +98,16 @@ impl ServerState {
 
     pub(super) fn token(&self) -> Option<&Token> {
         self.0.info.token.as_ref()
+    }
+
+    /// The door of the admin page.
+    pub(crate) fn door(&self) -> &Door {
+        &self.0.door
+    }
+
+    /// Somebody reads the page: an engine that would leave stays for a while.
+    pub(crate) fn keep_for_readers(&self) {
+        self.activity().keep(PAGE_KEEPS);
     }
 
     pub(super) fn activity(&self) -> &Activity {
