@@ -10,11 +10,13 @@
 //! | `documents` | skills, memories, instructions |
 //! | `files` | files of a live workspace or of a snapshot, by path |
 //! | `mount` `control` | what mounts ask, and are asked |
+//! | `admin` | the link to the page |
 //!
 //! Keeps true: a handler translates a request into calls of the repo (or of a live holder) and their answer into a
 //! response; what an operation means is decided below. Every error has one shape, and its cause stays in the log.
 
 mod activity;
+mod admin;
 mod auth;
 mod content;
 mod control;
@@ -27,7 +29,7 @@ mod jobs;
 mod listen;
 mod maintenance;
 mod mount;
-mod query;
+pub(crate) mod query;
 mod snapshots;
 mod state;
 mod transfer;
@@ -113,6 +115,7 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(engine::status))
         .routes(routes!(engine::shutdown))
         .routes(routes!(engine::openapi))
+        .routes(routes!(admin::link))
         .routes(routes!(workspaces::list, workspaces::create))
         .routes(routes!(workspaces::get, workspaces::delete))
         .routes(routes!(workspaces::log))

@@ -14,11 +14,11 @@ use crate::wire::name::from_query;
 
 /// The parameters of a query, in order. Each may be there once, and no others than the handler takes.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct RawQuery(Vec<(String, Vec<u8>)>);
+pub(crate) struct RawQuery(Vec<(String, Vec<u8>)>);
 
 impl RawQuery {
     /// Takes a query string apart.
-    pub(super) fn parse(query: &str) -> Result<Self> {
+    pub(crate) fn parse(query: &str) -> Result<Self> {
         let mut parameters: Vec<(String, Vec<u8>)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -31,24 +31,24 @@ impl RawQuery {
     }
 
     /// Takes one parameter out.
-    pub(super) fn take(&mut self, name: &str) -> Option<Vec<u8>> {
+    pub(crate) fn take(&mut self, name: &str) -> Option<Vec<u8>> {
         let index = self.0.iter().position(|(known, _)| known == name)?;
         Some(self.0.remove(index).1)
     }
 
     /// Takes a path out; without it, the root.
-    pub(super) fn take_path(&mut self) -> Result<TreePath> {
+    pub(crate) fn take_path(&mut self) -> Result<TreePath> {
         TreePath::parse(&self.take("path").unwrap_or_default())
     }
 
     /// Takes text out.
-    pub(super) fn take_text(&mut self, name: &str) -> Result<Option<String>> {
+    pub(crate) fn take_text(&mut self, name: &str) -> Result<Option<String>> {
         let not_text = |error| Error::new(Kind::Invalid, format!("the parameter {name:?} is not UTF-8")).because(error);
         self.take(name).map(|bytes| String::from_utf8(bytes).map_err(|error| not_text(error.utf8_error()))).transpose()
     }
 
     /// Takes a number out, at most `most`.
-    pub(super) fn take_count(&mut self, name: &str, usual: u32, most: u32) -> Result<u32> {
+    pub(crate) fn take_count(&mut self, name: &str, usual: u32, most: u32) -> Result<u32> {
         let Some(text) = self.take_text(name)? else { return Ok(usual) };
         match text.parse() {
             Ok(count) if (1..=most).contains(&count) => Ok(count),
@@ -57,7 +57,7 @@ impl RawQuery {
     }
 
     /// Refuses parameters that nobody took: a misspelt one would silently mean something else.
-    pub(super) fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         match self.0.first() {
             None => Ok(()),
             Some((name, _)) => Err(Error::new(Kind::Invalid, format!("the parameter {name:?} is not known here"))),
