@@ -15,3 +15,6 @@
 //! key of the model and the token of the engine stay in this process.
 
 pub mod call;
+pub mod dialect;
+pub mod limits;
+pub mod log;
