@@ -18,3 +18,4 @@ pub mod call;
 pub mod dialect;
 pub mod limits;
 pub mod log;
+pub mod run;

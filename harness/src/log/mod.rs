@@ -16,6 +16,7 @@ use api::wire::session::Event;
 use vfs_core::id::SnapshotId;
 use vfs_core::{Error, Kind, Result};
 
+pub(crate) use body::write;
 pub use body::{Ended, Finished, Started, UserMessage, key, kind};
 pub use open::{CallState, OpenTurn};
 
