@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! repo                        the façade: opens bucket and database, hands out workspaces; the one publish
-//! workspace  gc  check  import  export
+//! workspace  documents  gc  check  import  export
 //! diff  build                 two snapshots compared | a change set applied to one
 //! reach                       what objects lead to
 //! store  db                   named by content | names that move, and the index
@@ -27,6 +27,7 @@ pub mod chunk;
 pub mod clock;
 pub mod db;
 pub mod diff;
+pub mod documents;
 pub mod error;
 pub mod export;
 mod gc;

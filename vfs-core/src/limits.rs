@@ -135,3 +135,17 @@ pub const GC_ROUNDS_MAX: usize = 8;
 pub const PUBLISH_IDLE: Duration = Duration::from_secs(15 * 60);
 /// Times that check looks again because what it looked at changed meanwhile.
 pub const CHECK_ROUNDS_MAX: usize = 3;
+/// Largest content of a document: a skill or a memory is text that a model reads; a version is one row.
+pub const DOCUMENT_MAX: usize = 1024 * 1024;
+/// Longest path of a document in bytes; a segment has at most [`NAME_MAX`], as in the mount.
+pub const DOCUMENT_PATH_MAX: usize = 1024;
+/// Scopes of one view, and of one list of grants: an agent, a user, some teams and the organisation are a handful.
+pub const SCOPES_MAX: usize = 16;
+/// Longest author or tool call that a version carries, in bytes.
+pub const ATTRIBUTION_MAX: usize = 1024;
+/// Lines of each side of a three-way merge: the worst case takes the square of it, here some hundred milliseconds.
+pub const MERGE_LINES_MAX: usize = 10_000;
+/// Times that a three-way merge starts again because somebody was faster, before it counts as a conflict.
+pub const MERGE_ROUNDS_MAX: usize = 8;
+/// Documents that check reads at a time.
+pub const CHECK_DOCUMENTS: u64 = 500;
