@@ -20,3 +20,7 @@ pub mod routes;
 pub mod sandbox;
 pub mod skills;
 pub mod tools;
+pub mod dialect;
+pub mod limits;
+pub mod log;
+pub mod run;
