@@ -7,6 +7,7 @@
 //! | `envelope` | what all requests have in common: version, request id, log line |
 //! | `activity` | who is using the engine |
 //! | `engine` `workspaces` `snapshots` `content` `transfer` `maintenance` | what people and scripts ask |
+//! | `sessions` `follow` | turn logs: kept, and watched as they grow |
 //! | `mount` `control` | what mounts ask, and are asked |
 //!
 //! Keeps true: a handler translates a request into calls of the repo (or of a live holder) and their answer into a
@@ -19,11 +20,13 @@ mod control;
 mod engine;
 mod envelope;
 mod error;
+pub(crate) mod follow;
 mod jobs;
 mod listen;
 mod maintenance;
 mod mount;
 mod query;
+mod sessions;
 mod snapshots;
 mod state;
 mod transfer;
@@ -46,7 +49,7 @@ pub use control::{Holder, Holders};
 pub use listen::{Bound, Listeners, serve};
 pub use state::{EngineInfo, ServerState};
 
-use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, JSON_BODY_MAX};
+use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, EVENTS_BODY_MAX, JSON_BODY_MAX};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -63,6 +66,7 @@ use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, JSON_BODY_MAX};
         (name = "workspaces", description = "Named, writable trees"),
         (name = "snapshots", description = "Immutable states and the files in them"),
         (name = "transfer", description = "Folders of the engine's machine; over the Unix socket only"),
+        (name = "sessions", description = "Conversations and their turn logs"),
         (name = "maintenance", description = "Check and gc"),
         (name = "mount", description = "For holders: leases, objects in bulk, publishes, control"),
     ),
@@ -92,6 +96,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 fn api() -> OpenApiRouter<ServerState> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(plain().layer(DefaultBodyLimit::max(JSON_BODY_MAX)))
+        .merge(events().layer(DefaultBodyLimit::max(EVENTS_BODY_MAX)))
         .merge(batches().layer(DefaultBodyLimit::max(CHUNKS_BODY_MAX)))
         .merge(changes().layer(DefaultBodyLimit::max(CHANGES_BODY_MAX)))
 }
@@ -117,6 +122,11 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(transfer::scan_folder))
         .routes(routes!(transfer::import_folder))
         .routes(routes!(transfer::export_snapshot))
+        .routes(routes!(sessions::list, sessions::create))
+        .routes(routes!(sessions::get))
+        .routes(routes!(sessions::take, sessions::renew, sessions::release))
+        .routes(routes!(sessions::turns))
+        .routes(routes!(sessions::end_turn))
         .routes(routes!(maintenance::check))
         .routes(routes!(maintenance::gc))
         .routes(routes!(mount::attach))
@@ -128,6 +138,11 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(mount::begin))
         .routes(routes!(mount::commit))
         .routes(routes!(control::connect))
+}
+
+/// Events on their way in, and out.
+fn events() -> OpenApiRouter<ServerState> {
+    OpenApiRouter::default().routes(routes!(sessions::events, sessions::append))
 }
 
 /// Content on its way in.

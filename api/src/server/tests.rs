@@ -5,6 +5,7 @@ mod control;
 mod files;
 mod objects;
 mod publish;
+mod sessions;
 pub(crate) mod world;
 
 use axum::http::StatusCode;
