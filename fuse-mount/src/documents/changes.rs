@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fuser::{Errno, FileAttr};
 use vfs_core::Kind;
 
-use super::core::{Core, Entry, Fresh, Listed, State, errno};
+use super::core::{CHANGED, Core, Entry, Fresh, Listed, State, errno};
 use super::listing::ALWAYS;
 use super::names::{ROOT, child, is_below, parent};
 use super::{Name, OnConflict};
@@ -49,7 +49,9 @@ impl Core {
         if let Some((path, is_directory)) = current {
             self.refresh(Fresh::Recently).await?;
             match self.state.lock().entry(&path) {
-                Some(entry) if (entry == Entry::Directory) == is_directory => return Ok(self.attributes(number, &entry)),
+                Some(entry) if (entry == Entry::Directory) == is_directory => {
+                    return Ok(self.attributes(number, &entry));
+                }
                 _ => {}
             }
         }
@@ -94,7 +96,7 @@ impl Core {
                 return Ok(());
             }
         }
-        Err(Errno::ESTALE)
+        Err(CHANGED)
     }
 
     /// Deletes a document in the store; `false` if it is not at this version any more.
@@ -185,7 +187,7 @@ impl Core {
                 state.stored(&path, &found.scope, document.version);
                 Ok(())
             }
-            Put::Conflict(_) => Err(Errno::ESTALE),
+            Put::Conflict(_) => Err(CHANGED),
         }
     }
 }
