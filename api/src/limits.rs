@@ -97,3 +97,39 @@ pub const REQUEST_DEADLINE: Duration = Duration::from_secs(60);
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a commit may take: it builds all changed directories and uploads them.
 pub const COMMIT_DEADLINE: Duration = Duration::from_secs(600);
+
+/// How long a link to the page is good: from the terminal into the browser.
+pub const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
+/// Links that wait at once; the oldest goes first.
+pub const CODES_MAX: usize = 16;
+/// How long a visit of the page lasts: a working day.
+pub const VISIT_LIFE: Duration = Duration::from_secs(12 * 3600);
+/// Visits at once; the oldest goes first.
+pub const VISITS_MAX: usize = 64;
+/// An engine that would leave stays this long after the last request of a visit: somebody reads.
+pub const PAGE_KEEPS: Duration = Duration::from_secs(15 * 60);
+/// How long whoever asks for a link waits until the page listens: a bind and a message.
+pub const LISTEN_DEADLINE: Duration = Duration::from_secs(5);
+/// Largest form that the page takes: one code.
+pub const FORM_MAX: usize = 1024;
+/// Entries of a list on one page.
+pub const PAGE_ENTRIES: usize = 1_000;
+/// Snapshots of a workspace on one page: each has two buttons.
+pub const PAGE_SNAPSHOTS: usize = 200;
+/// Bytes of a file on one page.
+pub const PAGE_FILE_BYTES: u64 = 512 * 1024;
+/// Lines of diffs on one page.
+pub const PAGE_DIFF_LINES: usize = 5_000;
+/// Files whose diffs are on one page: each is read twice.
+pub const PAGE_DIFF_FILES: usize = 50;
+/// Lines, on both sides together, between the first and the last difference of the files of a page: comparing takes
+/// time with their product, some seconds at worst.
+pub const PAGE_DIFF_WORK: usize = 20_000;
+/// Characters of one line on a page.
+pub const PAGE_LINE_CHARS: usize = 4_000;
+/// Events of a turn log on one page: some forty turns.
+pub const PAGE_EVENTS: u32 = 200;
+/// Bytes of one text (an answer, an input, a result) on the page of its session.
+pub const PAGE_TEXT_BYTES: usize = 16 * 1024;
+/// Changed paths shown with a turn.
+pub const PAGE_TURN_CHANGES: u32 = 12;

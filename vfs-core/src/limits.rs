@@ -135,6 +135,42 @@ pub const GC_ROUNDS_MAX: usize = 8;
 pub const PUBLISH_IDLE: Duration = Duration::from_secs(15 * 60);
 /// Times that check looks again because what it looked at changed meanwhile.
 pub const CHECK_ROUNDS_MAX: usize = 3;
+/// Largest content of a document: a skill or a memory is text that a model reads; a version is one row.
+pub const DOCUMENT_MAX: usize = 1024 * 1024;
+/// Longest path of a document in bytes; a segment has at most [`NAME_MAX`], as in the mount.
+pub const DOCUMENT_PATH_MAX: usize = 1024;
+/// Scopes of one view, and of one list of grants: an agent, a user, some teams and the organisation are a handful.
+pub const SCOPES_MAX: usize = 16;
+/// Longest author or tool call that a version carries, in bytes.
+pub const ATTRIBUTION_MAX: usize = 1024;
+/// Lines of each side of a three-way merge: the worst case takes the square of it, here some hundred milliseconds.
+pub const MERGE_LINES_MAX: usize = 10_000;
+/// Times that a three-way merge starts again because somebody was faster, before it counts as a conflict.
+pub const MERGE_ROUNDS_MAX: usize = 8;
+/// Documents that check reads at a time.
+pub const CHECK_DOCUMENTS: u64 = 500;
+/// A session whose owner has not been heard of for this long may be taken over: an owner speaks every ten seconds.
+pub const SESSION_LEASE_TTL: Duration = Duration::from_secs(30);
+/// Largest body of one event in bytes of JSON: a model's longest answer is some hundred KB, a tool's result is cut.
+pub const EVENT_MAX: usize = 4 * 1024 * 1024;
+/// Most events of one append: the calls of one answer, with room.
+pub const EVENTS_PER_APPEND_MAX: usize = 256;
+/// Most bytes of bodies of one append: it is one transaction, in memory.
+pub const EVENTS_APPEND_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A page of events ends once its bodies have this many bytes, so that it has at most [`EVENT_MAX`] more.
+pub const EVENTS_PAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Longest id of a tool call in bytes: those of models have some 30.
+pub const TOOL_CALL_MAX: usize = 256;
+/// Longest key of an event in bytes: a word and a tool call.
+pub const EVENT_KEY_MAX: usize = 2 * TOOL_CALL_MAX;
+/// Longest title of a session in bytes: a line that lists show.
+pub const SESSION_TITLE_MAX: usize = 1024;
+/// Longest description of who drives a session in bytes: `PID on HOST`.
+pub const SESSION_OWNER_MAX: usize = 512;
+/// News of appended events that wait for a slow follower; one that misses some reads the log anyway.
+pub const SESSION_NEWS_MAX: usize = 1024;
+/// Sessions in one answer.
+pub const SESSIONS_MAX: u32 = 10_000;
 
 /// A replaced file goes into the journal in records of this many bytes: as large as FUSE writes at most.
 pub const REPLACE_RECORD: usize = 1024 * 1024;

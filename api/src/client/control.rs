@@ -155,6 +155,12 @@ async fn connect(client: &WorkspaceClient, lease: &Lease) -> Result<Socket> {
                 let stream = TcpStream::connect((host.as_str(), port)).await.map_err(away)?;
                 (Box::new(stream), format!("{host}:{port}"))
             }
+            Endpoint::InProcess(_) => {
+                return Err(Error::new(
+                    Kind::Unsupported,
+                    "a mount is a process of its own: it needs the engine's socket",
+                ));
+            }
         };
         let request = request(client, &endpoint, &format!("ws://{authority}{path}"))?;
         let mut config = WebSocketConfig::default();

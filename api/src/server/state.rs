@@ -13,6 +13,8 @@ use super::activity::Activity;
 use super::auth::Token;
 use super::control::Holders;
 use super::files::Free;
+use crate::limits::PAGE_KEEPS;
+use crate::page::Door;
 
 /// The engine as its handlers see it. Clones are the same engine.
 #[derive(Clone)]
@@ -36,6 +38,7 @@ struct Inner {
     holders: Holders,
     free: Free,
     activity: Activity,
+    door: Door,
     started: Instant,
     stopping: watch::Sender<bool>,
 }
@@ -50,6 +53,7 @@ impl ServerState {
             holders: Holders::default(),
             free: Free::default(),
             activity: Activity::default(),
+            door: Door::default(),
             started: Instant::now(),
             stopping: watch::Sender::new(false),
         }))
@@ -106,6 +110,16 @@ impl ServerState {
 
     pub(super) fn token(&self) -> Option<&Token> {
         self.0.info.token.as_ref()
+    }
+
+    /// The door of the admin page.
+    pub(crate) fn door(&self) -> &Door {
+        &self.0.door
+    }
+
+    /// Somebody reads the page: an engine that would leave stays for a while.
+    pub(crate) fn keep_for_readers(&self) {
+        self.activity().keep(PAGE_KEEPS);
     }
 
     pub(super) fn activity(&self) -> &Activity {
