@@ -66,6 +66,8 @@ pub(crate) enum Command {
     /// List, create or delete workspaces
     #[command(subcommand)]
     Workspace(Workspace),
+    /// Print a link to the admin page: browse snapshots, diffs, sessions and documents
+    Admin,
     /// Verify the stored data
     Check(Check),
     /// Drop what nothing reaches any more
