@@ -51,8 +51,9 @@ pub const READ_AHEAD: usize = 4;
 /// A range request beyond this offset is refused.
 pub const OFFSET_MAX: u64 = FILE_SIZE_MAX;
 
-/// Largest control message in bytes: a publish note of 64 KiB escaped in JSON.
-pub const CONTROL_MESSAGE_MAX: usize = 512 * 1024;
+/// Largest control message in bytes: twice the largest answer of `files`, and several times a publish note of 64 KiB
+/// or a piece of content, both escaped in JSON.
+pub const CONTROL_MESSAGE_MAX: usize = 3 * vfs_core::limits::FILES_ANSWER_MAX;
 /// Control requests that one holder has under way at once.
 pub const CONTROL_PENDING_MAX: usize = 64;
 /// A control connection is pinged this often, from both sides.
@@ -66,6 +67,16 @@ pub const LEASE_RENEWAL: Duration = Duration::from_secs(20);
 pub const BARRIER_DEADLINE: Duration = Duration::from_secs(600);
 /// How long a caller waits for a holder's status, which is answered from memory.
 pub const STATUS_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a caller waits for something with files: a search may take its time, a large write waits for the disk.
+pub const FILES_DEADLINE: Duration = Duration::from_secs(45);
+/// Snapshots that stay open for the next reader; each may keep some 128 MB of caches.
+pub const SNAPSHOTS_OPEN_MAX: usize = 4;
+/// A snapshot that nobody has read for this long is closed.
+pub const SNAPSHOT_OPEN_IDLE: Duration = Duration::from_secs(60);
+/// A mount that has just attached opens its control connection within this time; whoever asks for its files waits.
+pub const HOLDER_GRACE: Duration = Duration::from_secs(2);
+/// How often it is looked whether it has.
+pub const HOLDER_POLL: Duration = Duration::from_millis(10);
 /// How long a caller waits until a holder shows another snapshot: it reads trees and tells the kernel.
 pub const SWAP_DEADLINE: Duration = Duration::from_secs(120);
 /// How long a caller waits until a holder has published, unmounted and detached.

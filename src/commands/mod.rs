@@ -2,6 +2,7 @@
 
 mod admin;
 mod completion;
+mod demo;
 mod doctor;
 mod files;
 mod history;
@@ -40,6 +41,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Admin => admin::run(context).await,
         Command::Check(options) => maintenance::check(context, options).await,
         Command::Gc(options) => maintenance::gc(context, options).await,
+        Command::Demo(options) => demo::run(context, options).await,
         Command::Doctor => doctor::run(context.printer, &context.data),
         Command::Bench(Bench::Mount(options)) => Ok(crate::bench::run(&options, context.printer.is_json())?),
         Command::Completion { shell } => completion::run(context.printer, shell),

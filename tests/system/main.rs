@@ -7,6 +7,7 @@
 
 mod acceptance;
 mod bad_input;
+mod claude_code;
 mod commands;
 mod concurrency;
 mod crash;

@@ -5,10 +5,11 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
 use vfs_core::name::TreePath;
 use vfs_core::{Error, Kind, Result};
 
-use super::error::ApiError;
+use super::error::{ApiError, Query};
 use crate::wire::name::from_query;
 
 /// The parameters of a query, in order. Each may be there once, and no others than the handler takes.
@@ -69,5 +70,22 @@ impl<S: Send + Sync> FromRequestParts<S> for RawQuery {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         Ok(RawQuery::parse(parts.uri.query().unwrap_or_default())?)
+    }
+}
+
+/// A query of text only, read as a type. Other bytes are refused, and so is a parameter that is there twice.
+#[derive(Debug)]
+pub(super) struct TextQuery<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for TextQuery<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let raw = RawQuery::parse(parts.uri.query().unwrap_or_default())?;
+        if let Some((name, _)) = raw.0.iter().find(|(_, value)| std::str::from_utf8(value).is_err()) {
+            return Err(Error::new(Kind::Invalid, format!("the parameter {name:?} is not UTF-8")).into());
+        }
+        let Query(value) = Query::from_request_parts(parts, state).await?;
+        Ok(TextQuery(value))
     }
 }

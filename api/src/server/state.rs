@@ -12,6 +12,7 @@ use vfs_core::repo::Repo;
 use super::activity::Activity;
 use super::auth::Token;
 use super::control::Holders;
+use super::files::Free;
 use crate::limits::PAGE_KEEPS;
 use crate::page::Door;
 
@@ -35,6 +36,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     info: EngineInfo,
     holders: Holders,
+    free: Free,
     activity: Activity,
     door: Door,
     started: Instant,
@@ -49,6 +51,7 @@ impl ServerState {
             clock,
             info,
             holders: Holders::default(),
+            free: Free::default(),
             activity: Activity::default(),
             door: Door::default(),
             started: Instant::now(),
@@ -90,6 +93,15 @@ impl ServerState {
 
     pub(super) fn clock(&self) -> &dyn Clock {
         &*self.0.clock
+    }
+
+    pub(super) fn shared_clock(&self) -> Arc<dyn Clock> {
+        self.0.clock.clone()
+    }
+
+    /// Workspaces that nobody holds.
+    pub(super) fn free(&self) -> &Free {
+        &self.0.free
     }
 
     pub(super) fn info(&self) -> &EngineInfo {

@@ -3,10 +3,12 @@
 //! Everything a test starts belongs to a [`World`] or a [`Mount`], whose drop kills and unmounts even when the test panics.
 //! Processes are found by their command line, which names the world's own folder, so no other process is ever touched.
 
+mod aimock;
 mod command;
 mod mount;
 mod source;
 
+pub(crate) use aimock::{Aimock, Script, npm_file};
 pub(crate) use command::{Done, Run};
 pub(crate) use mount::Mount;
 pub(crate) use source::{crate_sources, same_tree};
