@@ -4,6 +4,7 @@ mod admin;
 mod completion;
 mod demo;
 mod doctor;
+mod documents;
 mod files;
 mod history;
 mod maintenance;
@@ -39,6 +40,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Fork(options) => workspaces::fork(context, options).await,
         Command::Workspace(options) => workspaces::run(context, options).await,
         Command::Admin => admin::run(context).await,
+        Command::Doc(options) => documents::run(context, options).await,
         Command::Check(options) => maintenance::check(context, options).await,
         Command::Gc(options) => maintenance::gc(context, options).await,
         Command::Demo(options) => demo::run(context, options).await,
