@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test or example may panic")]
 
 mod acceptance;
+mod agent;
 mod bad_input;
 mod claude_code;
 mod commands;
@@ -14,6 +15,7 @@ mod crash;
 mod damage;
 mod model;
 mod outside;
+mod page;
 mod random;
 mod tidy;
 mod tools;
