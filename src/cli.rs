@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Drop what nothing reaches any more
     Gc(Gc),
+    /// See an agent at work in half a minute: a scripted model, everything else is real
+    Demo(Demo),
     /// Say what this machine has, and what is missing for what
     Doctor,
     /// Measure this machine
@@ -267,6 +269,14 @@ pub(crate) struct State {
     /// Take the published state; do not ask a mount to publish first
     #[arg(long)]
     pub published: bool,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Use the data folder of --data, instead of a fresh one among the temporary files
+    #[arg(long)]
+    pub here: bool,
 }
 
 /// What can be measured.

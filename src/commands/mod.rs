@@ -1,6 +1,7 @@
 //! One command a file: calls the engine and prints what it says.
 
 mod completion;
+mod demo;
 mod doctor;
 mod files;
 mod history;
@@ -38,6 +39,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Workspace(options) => workspaces::run(context, options).await,
         Command::Check(options) => maintenance::check(context, options).await,
         Command::Gc(options) => maintenance::gc(context, options).await,
+        Command::Demo(options) => demo::run(context, options).await,
         Command::Doctor => doctor::run(context.printer, &context.data),
         Command::Bench(Bench::Mount(options)) => Ok(crate::bench::run(&options, context.printer.is_json())?),
         Command::Completion { shell } => completion::run(context.printer, shell),

@@ -123,6 +123,10 @@ id!(
     WorkspaceId, 16
 );
 id!(
+    /// A session: a conversation bound to a workspace.
+    SessionId, 8
+);
+id!(
     /// A holder: one journal on one machine.
     HolderId, 16
 );

@@ -15,14 +15,14 @@ fn the_kernel_is_told_who_and_how() {
 #[test]
 fn the_helper_is_told_the_same() {
     let options = MountOptions { read_only: true, fs_name: "a\\b".into(), ..MountOptions::default() };
-    let text = helper_options(&options).into_string().unwrap();
+    let text = helper_options(&options, Permissions::ByKernel).into_string().unwrap();
     assert_eq!(text, "nosuid,nodev,default_permissions,max_read=1048576,subtype=esker,fsname=a\\\\b,ro");
 }
 
 #[test]
 fn a_name_cannot_smuggle_options_in() {
     let options = MountOptions { fs_name: "esker,suid".into(), ..MountOptions::default() };
-    assert_eq!(mount(Path::new("/nowhere"), &options).unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(mount(Path::new("/nowhere"), &options, Permissions::ByKernel).unwrap_err().kind(), Kind::Invalid);
 }
 
 #[test]

@@ -1,14 +1,18 @@
 //! Names that move, and the index: the database of a repo.
 //!
 //! One struct a database kind, one file a noun. There is one kind so far, so there is no trait. Only this module holds
-//! SQL. Rows of refs, history and leases carry their own hash: SQLite's integrity check does not see a flipped bit.
+//! SQL. Rows of refs, history, leases and documents carry their own hash: SQLite's integrity check does not see a
+//! flipped bit.
 
 mod row;
+mod session_row;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 
-pub use row::{HistoryRow, LeaseRow, Location, OrphanRow, PackRow, RefRow, WorkspaceRow};
+pub use row::{DocumentRow, HistoryRow, LeaseRow, Location, OrphanRow, PackRow, RefRow, VersionRow, WorkspaceRow};
+pub use session_row::{DocumentVersion, EventRow, SessionRow, TurnRow};
 pub use sqlite::{
-    Connection, Database, Transaction, counters, history, leases, meta, orphans, packs, refs, workspaces,
+    Connection, Database, Transaction, counters, documents, history, leases, meta, orphans, packs, refs, sessions,
+    turn_log, workspaces,
 };

@@ -101,6 +101,52 @@ pub struct OrphanRow {
     pub seen: Time,
 }
 
+/// A document: which of its versions count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentRow {
+    /// Whose it is.
+    pub scope: String,
+    /// Its path.
+    pub path: String,
+    /// The newest version that is not a side version.
+    pub head: u64,
+    /// The newest version of all; none is missing below it.
+    pub newest: u64,
+}
+
+/// One version of a document, without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionRow {
+    /// Whose it is.
+    pub scope: String,
+    /// Its path.
+    pub path: String,
+    /// From 1, unique within the document.
+    pub version: u64,
+    /// The version it was based on; 0 if there was none.
+    pub base: u64,
+    /// Size of the content in bytes.
+    pub size: u64,
+    /// BLAKE3 of the content.
+    pub digest: [u8; 32],
+    /// It deletes the document; its content is empty.
+    pub deleted: bool,
+    /// Kept beside the head after a conflict.
+    pub side: bool,
+    /// When it was written.
+    pub time: Time,
+    /// Who wrote it.
+    pub author: String,
+    /// The session that wrote it; empty if none did.
+    pub session: String,
+    /// The turn of the session; 0 if none.
+    pub turn: u64,
+    /// The tool call of the turn.
+    pub tool_call: String,
+    /// Digest of what was asked for, by which a repetition is recognised.
+    pub request: [u8; 32],
+}
+
 /// Where an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Location {
@@ -179,6 +225,47 @@ impl HistoryRow {
                 self.author.as_bytes(),
                 self.session.as_bytes(),
                 self.turn.as_bytes(),
+            ],
+        )
+    }
+}
+
+impl DocumentRow {
+    pub(super) fn hash(&self, tenant: i64) -> Vec<u8> {
+        row_hash(
+            "documents",
+            &[
+                &tenant.to_le_bytes(),
+                self.scope.as_bytes(),
+                self.path.as_bytes(),
+                &self.head.to_le_bytes(),
+                &self.newest.to_le_bytes(),
+            ],
+        )
+    }
+}
+
+impl VersionRow {
+    /// Covers the content through its digest.
+    pub(super) fn hash(&self, tenant: i64) -> Vec<u8> {
+        row_hash(
+            "document_versions",
+            &[
+                &tenant.to_le_bytes(),
+                self.scope.as_bytes(),
+                self.path.as_bytes(),
+                &self.version.to_le_bytes(),
+                &self.base.to_le_bytes(),
+                &self.size.to_le_bytes(),
+                &self.digest,
+                &[self.deleted.into()],
+                &[self.side.into()],
+                &self.time.as_nanos().to_le_bytes(),
+                self.author.as_bytes(),
+                self.session.as_bytes(),
+                &self.turn.to_le_bytes(),
+                self.tool_call.as_bytes(),
+                &self.request,
             ],
         )
     }

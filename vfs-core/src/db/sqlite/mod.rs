@@ -4,6 +4,7 @@
 //! is what it decides on. The functions of the nouns take a connection, so that several make one transaction.
 
 pub mod counters;
+pub mod documents;
 pub mod history;
 pub mod leases;
 pub mod meta;
@@ -11,6 +12,8 @@ pub mod orphans;
 pub mod packs;
 pub mod refs;
 mod schema;
+pub mod sessions;
+pub mod turn_log;
 pub mod workspaces;
 
 use std::path::Path;

@@ -6,7 +6,7 @@ use super::map_error;
 use crate::error::{Error, Kind, Result};
 
 /// Each step runs once, in a transaction of its own.
-const STEPS: [&str; 1] = [FIRST];
+const STEPS: [&str; 3] = [FIRST, SECOND, THIRD];
 
 const FIRST: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
@@ -77,6 +77,89 @@ CREATE TABLE leases (
 ) WITHOUT ROWID, STRICT;
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE orphans (pack BLOB PRIMARY KEY, seen INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+";
+
+/// Documents (decision 0011). `content` comes last, so that what is read without it stays on the row's own page.
+const SECOND: &str = "
+CREATE TABLE documents (
+    tenant INTEGER NOT NULL REFERENCES tenants,
+    scope TEXT NOT NULL,
+    path TEXT NOT NULL,
+    head INTEGER NOT NULL,
+    newest INTEGER NOT NULL,
+    row_hash BLOB NOT NULL,
+    PRIMARY KEY (tenant, scope, path)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE document_versions (
+    tenant INTEGER NOT NULL,
+    scope TEXT NOT NULL,
+    path TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    base INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    deleted INTEGER NOT NULL,
+    side INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    author TEXT NOT NULL,
+    session TEXT NOT NULL,
+    turn INTEGER NOT NULL,
+    tool_call TEXT NOT NULL,
+    request BLOB NOT NULL,
+    row_hash BLOB NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (tenant, scope, path, version),
+    FOREIGN KEY (tenant, scope, path) REFERENCES documents
+) WITHOUT ROWID, STRICT;
+CREATE INDEX document_versions_session ON document_versions (session, turn) WHERE session <> '';
+";
+
+/// Sessions and their turn logs (decision 0013). Events have a rowid: theirs are large rows.
+const THIRD: &str = "
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY,
+    tenant INTEGER NOT NULL REFERENCES tenants,
+    workspace BLOB NOT NULL,
+    agent TEXT NOT NULL,
+    user_name TEXT NOT NULL,
+    title TEXT NOT NULL,
+    ended TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    last_seen INTEGER NOT NULL,
+    last_sequence INTEGER NOT NULL,
+    last_chain BLOB NOT NULL,
+    turns INTEGER NOT NULL,
+    began_on BLOB NOT NULL,
+    row_hash BLOB NOT NULL
+) WITHOUT ROWID, STRICT;
+CREATE INDEX sessions_created ON sessions (tenant, created);
+CREATE INDEX sessions_workspace ON sessions (workspace);
+CREATE TABLE events (
+    session TEXT NOT NULL REFERENCES sessions,
+    sequence INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    turn INTEGER NOT NULL,
+    tool_call TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    data TEXT NOT NULL,
+    chain BLOB NOT NULL,
+    PRIMARY KEY (session, sequence),
+    UNIQUE (session, key)
+) STRICT;
+CREATE TABLE turns (
+    session TEXT NOT NULL REFERENCES sessions,
+    number INTEGER NOT NULL,
+    snapshot BLOB NOT NULL,
+    before BLOB NOT NULL,
+    documents TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    row_hash BLOB NOT NULL,
+    PRIMARY KEY (session, number)
+) WITHOUT ROWID, STRICT;
 ";
 
 /// Runs the steps that the file has not seen; refuses a file of a newer Esker.
