@@ -13,6 +13,7 @@ mod commands;
 mod concurrency;
 mod crash;
 mod damage;
+mod documents;
 mod model;
 mod outside;
 mod page;
