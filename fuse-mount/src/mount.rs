@@ -61,8 +61,7 @@ impl Mount {
         runtime: Handle,
     ) -> Result<Mount> {
         let core = Core::new(workspace, options.owner, runtime);
-        let running =
-            Running::start(Translator::new(Arc::clone(&core)), mountpoint, options, Permissions::ByKernel)?;
+        let running = Running::start(Translator::new(Arc::clone(&core)), mountpoint, options, Permissions::ByKernel)?;
         let (queue, jobs) = sync_channel(INVALIDATIONS_QUEUED);
         // From here on, dropping the mount unmounts it.
         let mount = Mount { running, core, queue };

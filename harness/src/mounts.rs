@@ -277,9 +277,8 @@ async fn answers(path: &Path) -> bool {
         return false;
     }
     let asked = path.to_owned();
-    let answer = tokio::task::spawn_blocking(move || {
-        std::fs::metadata(&asked).is_ok() && std::fs::read_dir(&asked).is_ok()
-    });
+    let answer =
+        tokio::task::spawn_blocking(move || std::fs::metadata(&asked).is_ok() && std::fs::read_dir(&asked).is_ok());
     matches!(tokio::time::timeout(MOUNT_ANSWER, answer).await, Ok(Ok(true)))
 }
 

@@ -160,7 +160,9 @@ mod tests {
 
     #[test]
     fn front_matter_is_read() {
-        let found = skill("---\nname: other\ndescription: >\n  Greets a person\n  politely\nwhen_to_use: When asked\nlicense: MIT\nmetadata: {a: [1]}\n---\n\n# Greet\n\nHi\n");
+        let found = skill(
+            "---\nname: other\ndescription: >\n  Greets a person\n  politely\nwhen_to_use: When asked\nlicense: MIT\nmetadata: {a: [1]}\n---\n\n# Greet\n\nHi\n",
+        );
         assert_eq!((found.name.as_str(), found.description.as_str()), ("greet", "Greets a person politely"));
         assert_eq!((found.when_to_use.as_str(), found.body.as_str()), ("When asked", "# Greet\n\nHi\n"));
         assert!(!found.is_for_people && skill("---\ndisable-model-invocation: true\n---\nx").is_for_people);
@@ -214,7 +216,9 @@ mod tests {
     #[test]
     fn only_skill_files_are_skills() {
         assert_eq!(name_of("skills/review/SKILL.md"), Some("review"));
-        for path in ["skills/SKILL.md", "skills/a/b/SKILL.md", "skills//SKILL.md", "memories/a/SKILL.md", "skills/a/skill.md"] {
+        for path in
+            ["skills/SKILL.md", "skills/a/b/SKILL.md", "skills//SKILL.md", "memories/a/SKILL.md", "skills/a/skill.md"]
+        {
             assert_eq!(name_of(path), None, "{path}");
         }
     }

@@ -7,6 +7,7 @@
 
 mod acceptance;
 mod agent;
+mod agent_bad_input;
 mod bad_input;
 mod claude_code;
 mod commands;

@@ -49,7 +49,9 @@ impl Core {
         if let Some((path, is_directory)) = current {
             self.refresh(Fresh::Recently).await?;
             match self.state.lock().entry(&path) {
-                Some(entry) if (entry == Entry::Directory) == is_directory => return Ok(self.attributes(number, &entry)),
+                Some(entry) if (entry == Entry::Directory) == is_directory => {
+                    return Ok(self.attributes(number, &entry));
+                }
                 _ => {}
             }
         }

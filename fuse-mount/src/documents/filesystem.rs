@@ -211,16 +211,7 @@ impl Filesystem for Translator {
         });
     }
 
-    fn create(
-        &self,
-        _: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        _: u32,
-        _: u32,
-        flags: i32,
-        reply: ReplyCreate,
-    ) {
+    fn create(&self, _: &Request, parent: INodeNo, name: &OsStr, _: u32, _: u32, flags: i32, reply: ReplyCreate) {
         self.core.counters.count(Op::Create);
         let (core, path) = (self.core.clone(), self.path(parent, name));
         let work = async move {

@@ -85,7 +85,8 @@ impl Names {
     pub(super) fn moved(&mut self, from: &str, to: &str) {
         self.drop_path(to);
         for (number, known) in &mut self.by_number {
-            let Some(rest) = known.path.strip_prefix(from).filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
+            let Some(rest) = known.path.strip_prefix(from).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+            else {
                 continue;
             };
             let new = format!("{to}{rest}");
@@ -130,9 +131,7 @@ pub(super) fn child(parent: &str, name: &OsStr) -> Result<String, Errno> {
 
 /// Whether a path can be shown as a file.
 pub(super) fn is_path(path: &str) -> bool {
-    let fits = |name: &str| {
-        vfs_core::name::Name::check(name.as_bytes()).is_ok() && !name.chars().any(char::is_control)
-    };
+    let fits = |name: &str| vfs_core::name::Name::check(name.as_bytes()).is_ok() && !name.chars().any(char::is_control);
     path.len() <= DOCUMENT_PATH_MAX_BYTES && path.split('/').all(fits)
 }
 

@@ -88,8 +88,7 @@ impl DocumentStore for EngineDocuments {
     }
 
     async fn read(&self, view: &str, path: &str) -> Result<DocumentContent> {
-        let query =
-            DocumentQuery { view: Some(view.to_owned()), path: path.to_owned(), ..DocumentQuery::default() };
+        let query = DocumentQuery { view: Some(view.to_owned()), path: path.to_owned(), ..DocumentQuery::default() };
         self.client.document(&query).await
     }
 

@@ -98,7 +98,9 @@ impl Model {
         if !response.status().is_success() {
             return Err(self.refused(response).await);
         }
-        let is = |kind: &str| response.headers().get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(kind.as_bytes()));
+        let is = |kind: &str| {
+            response.headers().get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(kind.as_bytes()))
+        };
         if is("application/json") {
             return whole(&self.read(response, ANSWER_BYTES_MAX).await?);
         }

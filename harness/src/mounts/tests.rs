@@ -26,7 +26,10 @@ async fn a_plain_folder_is_no_mount() {
 fn recorder(folder: &Path, says: &str, code: i32) -> EskerCommand {
     let program = folder.join("esker");
     let record = folder.join("record");
-    let text = format!("#!/bin/sh\nprintf '%s\\n' \"$@\" >> {0}\nenv >> {0}\necho {says} >&2\nexit {code}\n", record.display());
+    let text = format!(
+        "#!/bin/sh\nprintf '%s\\n' \"$@\" >> {0}\nenv >> {0}\necho {says} >&2\nexit {code}\n",
+        record.display()
+    );
     std::fs::write(&program, text).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
     EskerCommand {
@@ -53,7 +56,21 @@ async fn the_documents_are_mounted_for_the_agent() {
     mounts.mount(mounts.document_arguments(), None, &mounts.own_documents()).await.unwrap();
     let record = std::fs::read_to_string(folder.path().join("record")).unwrap();
     let at = mounts.own_documents().display().to_string();
-    let wanted = ["--data", "/d", "doc", "mount", "--detach", "--agent", "main", "--grant", "agent/main", "--session", "abcd", "--", &at];
+    let wanted = [
+        "--data",
+        "/d",
+        "doc",
+        "mount",
+        "--detach",
+        "--agent",
+        "main",
+        "--grant",
+        "agent/main",
+        "--session",
+        "abcd",
+        "--",
+        &at,
+    ];
     assert_eq!(record.lines().take(wanted.len()).collect::<Vec<_>>(), wanted);
     assert!(record.contains("ESKER_TOKEN=t"));
 }

@@ -29,8 +29,8 @@ use crate::call::Tools;
 use crate::dialect::Model;
 use crate::limits;
 use crate::log::{Conversation, Ended};
-pub use hold::Place;
 use hold::Held;
+pub use hold::Place;
 
 /// Something to show to a person or a program while a session runs.
 #[derive(Debug)]

@@ -167,7 +167,8 @@ impl Running {
 
     /// The machine's count is one read; only if that has grown, the sandbox's own tasks are counted.
     fn has_too_many_tasks(&self) -> bool {
-        tasks_of_machine() > self.tasks_before + TASKS_MAX && tasks_inside(self.pid).is_none_or(|count| count > TASKS_MAX)
+        tasks_of_machine() > self.tasks_before + TASKS_MAX
+            && tasks_inside(self.pid).is_none_or(|count| count > TASKS_MAX)
     }
 }
 
@@ -238,9 +239,10 @@ fn tasks_inside(bubblewrap: u32) -> Option<u64> {
     let children = fs::read_to_string(format!("/proc/{bubblewrap}/task/{bubblewrap}/children")).ok()?;
     let first = children.split_whitespace().next()?;
     let namespace = fs::read_link(format!("/proc/{first}/ns/pid")).ok()?;
-    let processes = fs::read_dir("/proc").ok()?.flatten().filter(|entry| {
-        fs::read_link(entry.path().join("ns/pid")).is_ok_and(|other| other == namespace)
-    });
+    let processes = fs::read_dir("/proc")
+        .ok()?
+        .flatten()
+        .filter(|entry| fs::read_link(entry.path().join("ns/pid")).is_ok_and(|other| other == namespace));
     Some(processes.map(|entry| threads_of(&entry.path())).sum())
 }
 
@@ -250,4 +252,3 @@ fn threads_of(process: &Path) -> u64 {
     let threads = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(17)?.parse().ok());
     threads.unwrap_or(1)
 }
-

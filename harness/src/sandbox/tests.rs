@@ -108,7 +108,15 @@ async fn the_current_directory_is_told_after_success_only() {
     assert_eq!(place.run("cd a; false").await.0.current, None);
     assert_eq!(place.run("cd a; exit 0").await.0.current, None);
     // What the command writes where the shell says it is not believed to be more than a path.
-    assert_eq!(place.run("for f in 3 4 5 6 7 8 9 10 11 12; do echo /etc >&$f; done 2>/dev/null; true").await.0.current.as_deref(), Some("/workspace"));
+    assert_eq!(
+        place
+            .run("for f in 3 4 5 6 7 8 9 10 11 12; do echo /etc >&$f; done 2>/dev/null; true")
+            .await
+            .0
+            .current
+            .as_deref(),
+        Some("/workspace")
+    );
 }
 
 #[tokio::test]
@@ -127,13 +135,29 @@ async fn no_file_of_the_machine_is_seen() {
     let Some(place) = Place::new() else { return };
     let secret = place.folder.path().join("engine.sock");
     std::fs::write(&secret, "secret").unwrap();
-    let hidden = ["/root", "/home", "/etc/shadow", "/etc/gshadow", "/etc/ssh", "/var/lib", "/sys", "/mnt", "/opt", "/work"];
+    let hidden =
+        ["/root", "/home", "/etc/shadow", "/etc/gshadow", "/etc/ssh", "/var/lib", "/sys", "/mnt", "/opt", "/work"];
     for path in hidden.into_iter().chain([secret.to_str().unwrap(), place.calls().to_str().unwrap()]) {
         let (end, output) = place.run(&format!("ls -la {path}")).await;
         assert_ne!(end.code, 0, "{path} is seen: {output}");
     }
     let listed = place.says("ls /").await;
-    let allowed = ["bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "tmp", "usr", "var", "workspace"];
+    let allowed = [
+        "bin",
+        "dev",
+        "etc",
+        "lib",
+        "lib32",
+        "lib64",
+        "libx32",
+        "proc",
+        "run",
+        "sbin",
+        "tmp",
+        "usr",
+        "var",
+        "workspace",
+    ];
     assert!(listed.split_whitespace().all(|name| allowed.contains(&name)), "{listed}");
     assert_eq!(place.says("ls /dev | grep -E 'sd|vd|nvme|fuse|kvm|mem|loop' || true").await, "");
     let accounts = place.says("cat /etc/passwd /etc/group").await;
@@ -165,7 +189,8 @@ async fn other_processes_are_neither_seen_nor_reached() {
     let Some(place) = Place::new() else { return };
     let mut other = Command::new("sleep").arg("4711").spawn().unwrap();
     let pid = other.id();
-    let output = place.says("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'; ls -d /proc/[0-9]* | wc -l").await;
+    let output =
+        place.says("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'; ls -d /proc/[0-9]* | wc -l").await;
     assert!(!output.contains("4711") && !output.contains("cargo") && !output.contains("runner_process"), "{output}");
     assert!(output.lines().next_back().unwrap().trim().parse::<u32>().unwrap() < 10, "{output}");
     place.run(&format!("kill -9 {pid} -1; true")).await;
@@ -179,7 +204,8 @@ async fn nobody_is_privileged_inside() {
     let Some(place) = Place::new() else { return };
     let caps = place.says("grep -E '^Cap|NoNewPrivs' /proc/self/status | cut -f2 | sort -u | tr '\\n' ' '").await;
     assert_eq!(caps.trim(), "0000000000000000 1");
-    for attempt in ["mount -t tmpfs x /tmp", "unshare -Ur true", "chroot / true", "mknod /tmp/x b 8 0", "hostname evil"] {
+    for attempt in ["mount -t tmpfs x /tmp", "unshare -Ur true", "chroot / true", "mknod /tmp/x b 8 0", "hostname evil"]
+    {
         assert_ne!(place.run(attempt).await.0.code, 0, "{attempt} works");
     }
 }
@@ -319,12 +345,16 @@ async fn without_a_runner_the_outcome_is_unknown() {
     let Some(place) = Place::new() else { return };
     let command = place.killed_harness("echo so far; sleep 86464").await;
     let name = place.calls();
-    let runners: Vec<i32> = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-        let line = std::fs::read(entry.path().join("cmdline")).ok()?;
-        let line = String::from_utf8_lossy(&line).into_owned();
-        let ours = line.contains("runner_process") && line.contains(name.to_str()?);
-        ours.then(|| entry.file_name().to_str()?.parse().ok()).flatten()
-    }).collect();
+    let runners: Vec<i32> = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| {
+            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+            let line = String::from_utf8_lossy(&line).into_owned();
+            let ours = line.contains("runner_process") && line.contains(name.to_str()?);
+            ours.then(|| entry.file_name().to_str()?.parse().ok()).flatten()
+        })
+        .collect();
     assert_eq!(runners.len(), 1);
     let pid = rustix::process::Pid::from_raw(runners[0]).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();

@@ -7,7 +7,8 @@ use serde_json::Value;
 use vfs_core::{Error, Kind, Result};
 
 use super::limits::{
-    BASH_CHARACTERS_MAX, BASH_END_CHARACTERS, BASH_TIMEOUT, BASH_TIMEOUT_MAX, COMMAND_BYTES_MAX, OUTPUT_BYTES_MAX, TASKS_MAX,
+    BASH_CHARACTERS_MAX, BASH_END_CHARACTERS, BASH_TIMEOUT, BASH_TIMEOUT_MAX, COMMAND_BYTES_MAX, OUTPUT_BYTES_MAX,
+    TASKS_MAX,
 };
 use super::seen::{Detail, to_value};
 use super::{Request, Toolbox, texts};
@@ -32,7 +33,9 @@ impl Toolbox {
             return Ok(Plan::Answer(ToolResult::error(texts::refused(&text))));
         }
         let timeout = match request.number("timeout") {
-            Some(milliseconds) if milliseconds >= 1.0 => Duration::from_millis(milliseconds as u64).min(BASH_TIMEOUT_MAX),
+            Some(milliseconds) if milliseconds >= 1.0 => {
+                Duration::from_millis(milliseconds as u64).min(BASH_TIMEOUT_MAX)
+            }
             _ => BASH_TIMEOUT,
         };
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
@@ -78,7 +81,11 @@ impl Toolbox {
         }
         let outputs = self.outputs();
         std::fs::create_dir_all(&outputs).map_err(|error| Error::io("cannot make the folder of outputs", error))?;
-        binds.push(crate::sandbox::Bind { source: outputs, target: self.routes.outputs.clone().into(), writable: false });
+        binds.push(crate::sandbox::Bind {
+            source: outputs,
+            target: self.routes.outputs.clone().into(),
+            writable: false,
+        });
         Ok(binds)
     }
 
@@ -209,7 +216,14 @@ mod tests {
             ("cat x | grep y", exited, 1, "", "(Bash completed with no output)", false),
             ("grep y x", exited, 2, "grep: x: no\n", "Exit code 2\ngrep: x: no", true),
             ("sleep 9", Reason::TimedOut, 137, "early\n", "Exit code 143\nCommand timed out after 1s\nearly", true),
-            (":", Reason::TooManyTasks, 137, "", "Exit code 137\nCommand was killed: it had more than 2000 processes and threads at once", true),
+            (
+                ":",
+                Reason::TooManyTasks,
+                137,
+                "",
+                "Exit code 137\nCommand was killed: it had more than 2000 processes and threads at once",
+                true,
+            ),
         ];
         let plan = BashPlan { current: "/workspace".into(), timeout_ms: 1500 };
         for (command, reason, code, output, text, is_error) in table {

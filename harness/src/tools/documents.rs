@@ -15,7 +15,8 @@ use crate::routes::{Place, below};
 impl Toolbox {
     /// Documents of the view below a path, or at it.
     async fn documents_below(&self, path: &str) -> Result<Vec<Document>> {
-        let query = DocumentsQuery { view: Some(self.view().join(",")), prefix: Some(path.to_owned()), ..Default::default() };
+        let query =
+            DocumentsQuery { view: Some(self.view().join(",")), prefix: Some(path.to_owned()), ..Default::default() };
         let mut heads = self.options.client.documents(&query).await?;
         heads.retain(|head| below(&head.path, path).is_some());
         Ok(heads)
@@ -39,7 +40,8 @@ impl Toolbox {
         let mut files = Vec::new();
         for head in self.documents_below(path).await? {
             let rest = below(&head.path, path).filter(|rest| !rest.is_empty());
-            let filtered = rest.is_some_and(|rest| globs.matched(rest, false).is_ignore() || types.matched(rest, false).is_ignore());
+            let filtered = rest
+                .is_some_and(|rest| globs.matched(rest, false).is_ignore() || types.matched(rest, false).is_ignore());
             if filtered {
                 continue;
             }

@@ -169,7 +169,9 @@ fn positions(content: &[u8], text: &[u8]) -> Vec<usize> {
     let (mut places, mut at) = (Vec::new(), 0);
     while !text.is_empty() && at + text.len() <= content.len() {
         // Skips to the next place where the first byte fits.
-        let Some(next) = content[at..=content.len() - text.len()].iter().position(|byte| *byte == text[0]) else { break };
+        let Some(next) = content[at..=content.len() - text.len()].iter().position(|byte| *byte == text[0]) else {
+            break;
+        };
         at += next;
         if content[at..].starts_with(text) {
             places.push(at);
@@ -207,8 +209,20 @@ fn curl(text: &str, like: &str) -> String {
     for character in text.chars() {
         let opens = before.is_whitespace() || "([{-—".contains(before);
         curled.push(match character {
-            '"' if double => if opens { '“' } else { '”' },
-            '\'' if single => if opens { '‘' } else { '’' },
+            '"' if double => {
+                if opens {
+                    '“'
+                } else {
+                    '”'
+                }
+            }
+            '\'' if single => {
+                if opens {
+                    '‘'
+                } else {
+                    '’'
+                }
+            }
             other => other,
         });
         before = character;
@@ -242,7 +256,11 @@ mod tests {
             edited("x\ny", "no\npe", "z", false).unwrap_err(),
             "<tool_use_error>String to replace not found in file.\nString: no\npe</tool_use_error>"
         );
-        assert!(edited("foo foo", "foo", "z", false).unwrap_err().starts_with("<tool_use_error>Found 2 matches of the string to replace, but replace_all is false."));
+        assert!(
+            edited("foo foo", "foo", "z", false)
+                .unwrap_err()
+                .starts_with("<tool_use_error>Found 2 matches of the string to replace, but replace_all is false.")
+        );
         assert!(edited("", "foo", "z", false).is_err());
     }
 

@@ -260,7 +260,10 @@ mod tests {
             path_hex: None,
             matches: lines.iter().filter(|line| !line.2).count() as u64,
             mtime: Time { seconds, nanos: 0 },
-            lines: lines.iter().map(|(number, text, context)| GrepLine { number: *number, text: (*text).into(), context: *context }).collect(),
+            lines: lines
+                .iter()
+                .map(|(number, text, context)| GrepLine { number: *number, text: (*text).into(), context: *context })
+                .collect(),
         }
     }
 
@@ -298,10 +301,7 @@ mod tests {
                 json!({"output_mode": "content", "-n": false, "head_limit": 2}),
                 "a.rs:needle\na.rs-x\n\n[Showing results with pagination = limit: 2]",
             ),
-            (
-                json!({"output_mode": "count"}),
-                "a.rs:2\nb.rs:1\nc.rs:1\n\nFound 4 total occurrences across 3 files.",
-            ),
+            (json!({"output_mode": "count"}), "a.rs:2\nb.rs:1\nc.rs:1\n\nFound 4 total occurrences across 3 files."),
             (
                 json!({"output_mode": "count", "head_limit": 1}),
                 "a.rs:2\n\nFound 2 total occurrences across 1 file. with pagination = limit: 1",

@@ -80,9 +80,11 @@ fn fit(name: &str, property: &Value, value: &Value) -> Result<Value, Issue> {
         ("string", Value::String(text)) => return choose(name, property, text),
         ("number", Value::Number(_)) | ("boolean", Value::Bool(_)) => Some(value.clone()),
         ("integer", Value::Number(number)) => integer(number),
-        ("integer" | "number", Value::String(text)) => {
-            text.trim().parse::<Number>().ok().and_then(|number| if wanted == "integer" { integer(&number) } else { Some(number.into()) })
-        }
+        ("integer" | "number", Value::String(text)) => text
+            .trim()
+            .parse::<Number>()
+            .ok()
+            .and_then(|number| if wanted == "integer" { integer(&number) } else { Some(number.into()) }),
         ("boolean", Value::String(text)) => match text.as_str() {
             "true" => Some(Value::Bool(true)),
             "false" => Some(Value::Bool(false)),
@@ -163,21 +165,31 @@ mod tests {
         let issue = |text: &str| format!("<tool_use_error>InputValidationError: {text}</tool_use_error>");
         let table = [
             ("Nope", json!({}), "<tool_use_error>Error: No such tool available: Nope</tool_use_error>".to_owned()),
-            ("Read", json!({}), issue("Read failed due to the following issue:\nThe required parameter `file_path` is missing")),
+            (
+                "Read",
+                json!({}),
+                issue("Read failed due to the following issue:\nThe required parameter `file_path` is missing"),
+            ),
             (
                 "Edit",
                 json!({"file_path": "a"}),
-                issue("Edit failed due to the following issues:\nThe required parameter `old_string` is missing\nThe required parameter `new_string` is missing"),
+                issue(
+                    "Edit failed due to the following issues:\nThe required parameter `old_string` is missing\nThe required parameter `new_string` is missing",
+                ),
             ),
             (
                 "Read",
                 json!({"file_path": 1}),
-                issue("Read failed due to the following issue:\nThe parameter `file_path` type is expected as `string` but provided as `number`"),
+                issue(
+                    "Read failed due to the following issue:\nThe parameter `file_path` type is expected as `string` but provided as `number`",
+                ),
             ),
             (
                 "Read",
                 json!({"file_path": "a", "limit": "many"}),
-                issue("Read failed due to the following issue:\nThe parameter `limit` type is expected as `number` but provided as `string`"),
+                issue(
+                    "Read failed due to the following issue:\nThe parameter `limit` type is expected as `number` but provided as `string`",
+                ),
             ),
             (
                 "Read",
@@ -187,12 +199,16 @@ mod tests {
             (
                 "Bash",
                 json!({"command": "a", "run_in_background": true}),
-                issue("Bash failed due to the following issue:\nAn unexpected parameter `run_in_background` was provided"),
+                issue(
+                    "Bash failed due to the following issue:\nAn unexpected parameter `run_in_background` was provided",
+                ),
             ),
             (
                 "Grep",
                 json!({"pattern": "a", "output_mode": "lines"}),
-                issue("[\n  {\n    \"code\": \"invalid_value\",\n    \"values\": [\n      \"content\",\n      \"files_with_matches\",\n      \"count\"\n    ],\n    \"path\": [\n      \"output_mode\"\n    ],\n    \"message\": \"Invalid option: expected one of \\\"content\\\"|\\\"files_with_matches\\\"|\\\"count\\\"\"\n  }\n]"),
+                issue(
+                    "[\n  {\n    \"code\": \"invalid_value\",\n    \"values\": [\n      \"content\",\n      \"files_with_matches\",\n      \"count\"\n    ],\n    \"path\": [\n      \"output_mode\"\n    ],\n    \"message\": \"Invalid option: expected one of \\\"content\\\"|\\\"files_with_matches\\\"|\\\"count\\\"\"\n  }\n]",
+                ),
             ),
         ];
         for (tool, input, wanted) in table {
@@ -207,7 +223,8 @@ mod tests {
     fn right_inputs_are_taken() {
         let taken = check("Read", Some(&json!({"file_path": "a", "offset": "2", "limit": 3.0, "pages": ""}))).unwrap();
         assert_eq!(Value::Object(taken), json!({"file_path": "a", "offset": 2, "limit": 3}));
-        let taken = check("Edit", Some(&json!({"file_path": "", "old_string": "", "new_string": "x", "replace_all": "true"})));
+        let taken =
+            check("Edit", Some(&json!({"file_path": "", "old_string": "", "new_string": "x", "replace_all": "true"})));
         assert_eq!(taken.unwrap()["replace_all"], true);
         assert!(check("Bash", Some(&json!({"command": "x", "run_in_background": false, "timeout": 1.5}))).is_ok());
     }

@@ -11,10 +11,10 @@ use crate::routes::Place;
 
 /// Endings of files that hold no text.
 const BINARY: &[&str] = &[
-    "7z", "a", "avi", "bin", "bmp", "bz2", "class", "dat", "db", "deb", "dll", "dylib", "eot", "exe", "flac", "gif", "gz",
-    "ico", "iso", "jar", "jpeg", "jpg", "lib", "mkv", "mov", "mp3", "mp4", "mpeg", "o", "obj", "ogg", "otf", "pdf", "png",
-    "pyc", "pyo", "rar", "rlib", "rpm", "so", "sqlite", "sqlite3", "tar", "tgz", "tif", "tiff", "ttf", "war", "wasm", "wav",
-    "webm", "webp", "wim", "woff", "woff2", "xz", "zip", "zst",
+    "7z", "a", "avi", "bin", "bmp", "bz2", "class", "dat", "db", "deb", "dll", "dylib", "eot", "exe", "flac", "gif",
+    "gz", "ico", "iso", "jar", "jpeg", "jpg", "lib", "mkv", "mov", "mp3", "mp4", "mpeg", "o", "obj", "ogg", "otf",
+    "pdf", "png", "pyc", "pyo", "rar", "rlib", "rpm", "so", "sqlite", "sqlite3", "tar", "tgz", "tif", "tiff", "ttf",
+    "war", "wasm", "wav", "webm", "webp", "wim", "woff", "woff2", "xz", "zip", "zst",
 ];
 
 /// What a part of a file is shown as.
@@ -89,10 +89,12 @@ impl Toolbox {
         if let Place::Workspace(path) = place {
             let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
             let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-            let listed = self.options.client.list_files(&self.options.workspace, None, folder.as_bytes(), None, 1000).await;
+            let listed =
+                self.options.client.list_files(&self.options.workspace, None, folder.as_bytes(), None, 1000).await;
             let names = listed.map(|listing| listing.entries).unwrap_or_default();
             let similar = names.iter().find(|entry| {
-                entry.kind == "file" && entry.name.rsplit_once('.').is_some_and(|(other, _)| other == stem && !stem.is_empty())
+                entry.kind == "file"
+                    && entry.name.rsplit_once('.').is_some_and(|(other, _)| other == stem && !stem.is_empty())
             });
             if let Some(similar) = similar {
                 let shown = if folder.is_empty() { similar.name.clone() } else { format!("{folder}/{}", similar.name) };
@@ -139,7 +141,11 @@ fn render(content: &[u8], wanted: Lines) -> Shown {
         return Shown::Text(texts::reminder(&line));
     }
     let rest = &all[first - 1..];
-    let count = if wanted.limit == 0 { rest.len() } else { rest.len().min(usize::try_from(wanted.limit).unwrap_or(usize::MAX)) };
+    let count = if wanted.limit == 0 {
+        rest.len()
+    } else {
+        rest.len().min(usize::try_from(wanted.limit).unwrap_or(usize::MAX))
+    };
     let chosen = &rest[..count];
     let bytes: usize = chosen.iter().map(|line| line.len() + 1).sum();
     let tokens = bytes / BYTES_PER_TOKEN;
@@ -199,8 +205,18 @@ mod tests {
             (b"abc\0def\n", 0, 0, "1\tabc\0def\n2\t"),
             (b"\xef\xbb\xbfx", 0, 0, "1\tx"),
             (b"\xff\n", 0, 0, "1\t\u{fffd}\n2\t"),
-            (b"", 0, 0, "<system-reminder>Warning: the file exists but is shorter than the provided offset (1). The file has 1 lines.</system-reminder>"),
-            (b"a\nb\n", 9, 0, "<system-reminder>Warning: the file exists but is shorter than the provided offset (9). The file has 3 lines.</system-reminder>"),
+            (
+                b"",
+                0,
+                0,
+                "<system-reminder>Warning: the file exists but is shorter than the provided offset (1). The file has 1 lines.</system-reminder>",
+            ),
+            (
+                b"a\nb\n",
+                9,
+                0,
+                "<system-reminder>Warning: the file exists but is shorter than the provided offset (9). The file has 3 lines.</system-reminder>",
+            ),
         ];
         for (content, offset, limit, wanted) in table {
             assert_eq!(text(content, offset, limit), wanted);
@@ -213,9 +229,16 @@ mod tests {
         let shown = text(long.as_bytes(), 0, 0);
         assert!(shown.starts_with("<system-reminder>[Truncated: PARTIAL view — showing lines 1-2125 of 6001 total (60000 tokens, cap 25000). Call Read with offset=2126 limit=2125 for"), "{}", &shown[..200]);
         assert!(shown.ends_with(&format!("\n2125\t{}", "x".repeat(39))));
-        assert!(text(long.as_bytes(), 1, 6000).starts_with("File content (60000 tokens) exceeds maximum allowed tokens (25000)."));
+        assert!(
+            text(long.as_bytes(), 1, 6000)
+                .starts_with("File content (60000 tokens) exceeds maximum allowed tokens (25000).")
+        );
         let shown = text("z".repeat(200_000).as_bytes(), 0, 0);
-        assert!(shown.contains("showing the first 84999 of 200000 characters (50000 tokens, cap 25000)"), "{}", &shown[..200]);
+        assert!(
+            shown.contains("showing the first 84999 of 200000 characters (50000 tokens, cap 25000)"),
+            "{}",
+            &shown[..200]
+        );
     }
 
     #[test]

@@ -65,7 +65,8 @@ impl Toolbox {
     }
 
     async fn look_at_document(&self, path: &str) -> Result<Look> {
-        let query = DocumentsQuery { view: Some(self.view().join(",")), prefix: Some(path.to_owned()), ..Default::default() };
+        let query =
+            DocumentsQuery { view: Some(self.view().join(",")), prefix: Some(path.to_owned()), ..Default::default() };
         let heads = self.options.client.documents(&query).await?;
         if let Some(head) = heads.iter().find(|head| head.path == path) {
             return Ok(Look::File { tag: document_tag(&head.scope, head.version), size: head.size });
@@ -83,7 +84,8 @@ impl Toolbox {
                 .await
                 .map(|found| (plain_tag(&found.etag), found.content)),
             Place::Document(path) => {
-                let query = DocumentQuery { view: Some(self.view().join(",")), path: path.clone(), ..Default::default() };
+                let query =
+                    DocumentQuery { view: Some(self.view().join(",")), path: path.clone(), ..Default::default() };
                 client.document(&query).await.map(|found| (document_tag(&found.scope, found.version), found.content))
             }
             Place::Output(name) => {
@@ -140,7 +142,8 @@ impl Toolbox {
             Place::Workspace(path) => {
                 let basis = basis.map_or(FileBasis::Absent, |tag| FileBasis::Etag(header_tag(tag)));
                 let path = path.as_bytes();
-                let written = self.options.client.write_file(&self.options.workspace, path, true, &basis, content).await;
+                let written =
+                    self.options.client.write_file(&self.options.workspace, path, true, &basis, content).await;
                 stored(written.map(|written| tag_of(&written.stat)))
             }
             Place::Document(path) => self.store_document(call, path, basis, content).await,

@@ -65,7 +65,9 @@ pub(crate) fn denied(path: &str, why: &str, grants: &[String]) -> String {
         [] => "it may not write documents at all".to_owned(),
         grants => format!("it may write documents of {} only", grants.join(", ")),
     };
-    format!("Permission denied: this agent may not write {path}: {why}. In this session {may}; a person can grant more.")
+    format!(
+        "Permission denied: this agent may not write {path}: {why}. In this session {may}; a person can grant more."
+    )
 }
 
 /// What became of a call is not known: the harness died while it ran.

@@ -165,6 +165,8 @@ pub(super) fn written(place: &Place, absolute: String, tag: String, digest: Stri
 
 /// The result of a write of which nobody knows.
 pub(super) fn unknown(place: &Place, path: &str) -> ToolResult {
-    let text = texts::unknown(&format!("{path} has another content now than before and than intended. Read it before you go on."));
+    let text = texts::unknown(&format!(
+        "{path} has another content now than before and than intended. Read it before you go on."
+    ));
     ToolResult { wrote: matches!(place, Place::Workspace(_)), ..ToolResult::error(text) }
 }

@@ -10,7 +10,7 @@ use api::wire::document::WriteDocumentQuery;
 use api::wire::session::{AppendEvents, CreateSession, EndTurn, NewEvent, TakeLease};
 use serde_json::{Value, json};
 
-use crate::world::{Mount, Run, World};
+use crate::world::{Mount, World};
 
 /// A hostile text that was stored somewhere.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 
 mod aimock;
 mod command;
+pub(crate) mod crooked;
 mod mount;
 mod session;
 mod source;
@@ -201,6 +202,16 @@ impl World {
         let info: serde_json::Value = serde_json::from_slice(&text).ok()?;
         let socket = PathBuf::from(info["socket"].as_str()?);
         std::os::unix::net::UnixStream::connect(&socket).is_ok().then_some(socket)
+    }
+
+    /// Unmounts a workspace wherever it is mounted in this world, as a person would.
+    pub(crate) fn release(&self, workspace: &str) {
+        for point in mount::mounts_below(self.folder.path()) {
+            let status = self.command(["status", "--json"]).arg(&point).run();
+            if status.code == 0 && status.json()["workspace"] == workspace {
+                self.command(["unmount"]).arg(&point).run().ok();
+            }
+        }
     }
 
     /// Processes of the program under test whose command line or open lock names this world.

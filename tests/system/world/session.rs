@@ -21,7 +21,6 @@ pub(crate) struct Session<'w> {
     url: String,
     workspace: String,
     model: String,
-    task: String,
     options: Vec<String>,
     /// Its id, once it is known.
     id: Option<String>,
@@ -48,7 +47,6 @@ impl<'w> Session<'w> {
             url: url.to_owned(),
             workspace: workspace.to_owned(),
             model: model.to_owned(),
-            task: task.to_owned(),
             options: options.iter().map(|&option| option.to_owned()).collect(),
             id: None,
             child: None,
@@ -62,6 +60,16 @@ impl<'w> Session<'w> {
         assert!(self.child.is_none(), "still running");
         let id = self.id();
         self.child = Some(self.command(&["--resume", &id]).spawn().expect("esker run starts"));
+    }
+
+    /// From now on the model is at another address.
+    pub(crate) fn at(&mut self, url: &str) {
+        url.clone_into(&mut self.url);
+    }
+
+    /// The world it lives in.
+    pub(crate) fn world(&self) -> &'w World {
+        self.world
     }
 
     /// `esker run` with the key in its environment and its output in a file.
@@ -153,12 +161,21 @@ impl<'w> Session<'w> {
         self.world.ask(async |client| client.turns(&id).await).expect("the turns")
     }
 
-    /// Waits until the turn log has an event of this kind with this key.
+    /// Waits until the turn log has an event with this key.
     pub(crate) fn wait_for(&mut self, key: &str) {
+        self.wait_until(key, |event| event.key == key);
+    }
+
+    /// Waits until the turn log has an event of this kind.
+    pub(crate) fn wait_for_kind(&mut self, kind: &str) {
+        self.wait_until(kind, |event| event.kind == kind);
+    }
+
+    fn wait_until(&mut self, what: &str, is_it: impl Fn(&Event) -> bool) {
         let start = Instant::now();
-        while !self.events().iter().any(|event| event.key == key) {
+        while !self.events().iter().any(&is_it) {
             let ended = self.child.as_mut().is_some_and(|child| child.try_wait().expect("a child").is_some());
-            assert!(!ended && start.elapsed() < PATIENCE, "waited for {key} in vain: {}", self.describe());
+            assert!(!ended && start.elapsed() < PATIENCE, "waited for {what} in vain: {}", self.describe());
             std::thread::sleep(Duration::from_millis(10));
         }
     }

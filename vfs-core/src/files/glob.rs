@@ -28,12 +28,8 @@ pub(super) fn glob(look: &Look, request: &Glob) -> Result<Globbed> {
     if !top.is_directory() {
         return Err(Error::new(Kind::NotADirectory, format!("{path} is not a directory")));
     }
-    let rules = Rules {
-        hidden: request.hidden,
-        no_ignore: request.no_ignore,
-        globs: Override::empty(),
-        types: Types::empty(),
-    };
+    let rules =
+        Rules { hidden: request.hidden, no_ignore: request.no_ignore, globs: Override::empty(), types: Types::empty() };
     let above = if path.names().is_empty() { 0 } else { path.to_bytes().len() + 1 };
     let (mut hits, mut budget, mut more) = (Vec::new(), Budget::new(), false);
     walk(look, (&path, top), &rules, &mut budget, &mut |step, _| {
@@ -79,7 +75,8 @@ fn matcher(pattern: &str) -> Result<globset::GlobMatcher> {
     let plain = pattern.strip_prefix("./").unwrap_or(pattern).trim_start_matches('/');
     let anywhere = if plain.contains('/') { plain.to_owned() } else { format!("**/{plain}") };
     let glob = GlobBuilder::new(&anywhere).literal_separator(true).backslash_escape(true).build();
-    let glob = glob.map_err(|error| Error::new(Kind::Invalid, format!("{pattern:?} is not a glob: {}", error.kind())))?;
+    let glob =
+        glob.map_err(|error| Error::new(Kind::Invalid, format!("{pattern:?} is not a glob: {}", error.kind())))?;
     Ok(glob.compile_matcher())
 }
 

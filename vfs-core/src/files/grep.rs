@@ -43,11 +43,11 @@ pub(super) fn grep(look: &Look, request: &Grep) -> Result<Grepped> {
     };
     let mut budget = Budget::new();
     if top.is_directory() {
-        walk(look, (&path, top), &rules, &mut budget, &mut |step, budget| {
-            match look.lookup(step.parent, step.name.as_bytes())? {
-                Some(file) => search.file(step.path, &file, budget),
-                None => Ok(true),
-            }
+        walk(look, (&path, top), &rules, &mut budget, &mut |step, budget| match look
+            .lookup(step.parent, step.name.as_bytes())?
+        {
+            Some(file) => search.file(step.path, &file, budget),
+            None => Ok(true),
         })?;
     } else {
         check_file(&path, &top)?;
@@ -133,7 +133,9 @@ impl Search<'_> {
         match self.searcher.search_reader(&self.matcher, &mut reader, &mut sink) {
             Ok(()) => {}
             // Too long a line or file for the memory there is: what was found until there stands.
-            Err(error) if error.kind() == io::ErrorKind::Other && error.get_ref().is_none_or(|inner| !inner.is::<Error>()) => {
+            Err(error)
+                if error.kind() == io::ErrorKind::Other && error.get_ref().is_none_or(|inner| !inner.is::<Error>()) =>
+            {
                 sink.truncated = true;
             }
             Err(error) => return Err(unwrap(error)),

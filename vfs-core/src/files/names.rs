@@ -22,7 +22,10 @@ pub(super) fn make_directory(look: &Look, path: &Raw, parents: bool, changed: &m
         None => {}
     }
     if !place.missing.is_empty() && !parents {
-        return Err(Error::new(Kind::NotFound, format!("the directory of {path} is not there; make it, or use `parents`")));
+        return Err(Error::new(
+            Kind::NotFound,
+            format!("the directory of {path} is not there; make it, or use `parents`"),
+        ));
     }
     let Some((parent, name)) = place.parent else { return Err(not_there(&path)) };
     let mut names = place.missing;
@@ -34,12 +37,7 @@ pub(super) fn make_directory(look: &Look, path: &Raw, parents: bool, changed: &m
 }
 
 /// Makes directories one in the other; one that somebody else makes meanwhile is fine. Returns the last.
-pub(super) fn make_missing(
-    look: &Look,
-    parent: Held,
-    names: &[Name],
-    changed: &mut Vec<Invalidation>,
-) -> Result<Held> {
+pub(super) fn make_missing(look: &Look, parent: Held, names: &[Name], changed: &mut Vec<Invalidation>) -> Result<Held> {
     let mut parent = parent;
     for name in names {
         parent = match make_one(look, &parent, name, changed) {

@@ -109,11 +109,7 @@ impl Request {
     pub fn is_read(&self) -> bool {
         matches!(
             self,
-            Request::Stat { .. }
-                | Request::List { .. }
-                | Request::Read { .. }
-                | Request::Glob(_)
-                | Request::Grep(_)
+            Request::Stat { .. } | Request::List { .. } | Request::Read { .. } | Request::Glob(_) | Request::Grep(_)
         )
     }
 }

@@ -63,7 +63,10 @@ pub(super) fn resolve(look: &Look, path: &TreePath, last: Last) -> Result<Place>
         }
         let name = Name::new(&part)?;
         if !here.is_directory() {
-            return Err(Error::new(Kind::NotADirectory, format!("{path} leads through something that is no directory")));
+            return Err(Error::new(
+                Kind::NotADirectory,
+                format!("{path} leads through something that is no directory"),
+            ));
         }
         let Some(node) = look.lookup(here.ino(), &part)? else {
             return missing(path, here, name, pending);

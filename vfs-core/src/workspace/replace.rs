@@ -116,7 +116,10 @@ impl State {
         self.write_pieces(ino, content, time)?;
         let mode = without_privileges(old.mode);
         let size = Some(content.len() as u64);
-        self.change(&Record::Attr { ino, mode, uid: None, gid: None, size, atime: None, mtime: Some(time), time }, &[])?;
+        self.change(
+            &Record::Attr { ino, mode, uid: None, gid: None, size, atime: None, mtime: Some(time), time },
+            &[],
+        )?;
         Ok(Replaced { attr: self.inode(ino)?.attr(ino), old: None, in_place: true })
     }
 

@@ -15,7 +15,11 @@ fn script() -> Script {
             0 => vec![text("Let me look."), call("r1", "Read", r#"{"file_path":"/a","n":0.30000000000000004}"#)],
             1 => vec![call("w1", "Write", r#"{"file":"a"}"#), call("b1", "Bash", r#"{"command":"ls"}"#)],
             2 if time == 0 => return Reply::Status(529, vec![], "{}".into()),
-            2 => vec![call("x1", "Write", r#"{"file":"#), call("x2", "Nope", "{}"), call("w1", "Write", r#"{"file":"b"}"#)],
+            2 => vec![
+                call("x1", "Write", r#"{"file":"#),
+                call("x2", "Nope", "{}"),
+                call("w1", "Write", r#"{"file":"b"}"#),
+            ],
             3 => vec![
                 json!({ "type": "thinking", "thinking": "hm…", "signature": "c2ln" }),
                 call("b2", "Bash", r#"{"command":"make"}"#),

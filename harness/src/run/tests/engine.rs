@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use api::wire::name::Time;
 use api::wire::session::{
-    AppendEvents, CreateSession, EndTurn, EpochQuery, Event, Events, EventsQuery, Session, SessionLease, TakeLease, Turn,
+    AppendEvents, CreateSession, EndTurn, EpochQuery, Event, Events, EventsQuery, Session, SessionLease, TakeLease,
+    Turn,
 };
 use api::wire::workspace::{Checkpoint, Checkpointed, Workspace};
 use axum::extract::{Path, Query, Request, State};

@@ -94,12 +94,8 @@ impl World {
     }
 
     pub(super) async fn begin(&self) -> Result<Run> {
-        let request = CreateSession {
-            workspace: "w".into(),
-            agent: "main".into(),
-            user: "ana".into(),
-            title: "the task".into(),
-        };
+        let request =
+            CreateSession { workspace: "w".into(), agent: "main".into(), user: "ana".into(), title: "the task".into() };
         Run::begin(&self.client, &request, &self.place()).await
     }
 
@@ -150,7 +146,6 @@ pub(super) fn options(text: Option<&str>) -> Options {
 /// Everything that is shown, as text.
 #[derive(Default)]
 pub(super) struct Seen(std::sync::Mutex<String>);
-
 
 impl Seen {
     pub(super) fn take(&self, shown: Shown<'_>) {

@@ -75,9 +75,8 @@ impl Server {
 }
 
 fn reply(reply: Reply) -> Response {
-    let stream = |text: String| {
-        Response::builder().header("content-type", "text/event-stream").body(Body::from(text)).unwrap()
-    };
+    let stream =
+        |text: String| Response::builder().header("content-type", "text/event-stream").body(Body::from(text)).unwrap();
     match reply {
         Reply::Blocks(blocks, stop) => stream(sse(&blocks, stop)),
         Reply::Cut(blocks, bytes) => stream(sse(&blocks, "end_turn")[..bytes].to_owned()),
@@ -93,7 +92,7 @@ fn reply(reply: Reply) -> Response {
 }
 
 /// The stream of an answer. The input of a call may be given as text, which is then sent as it is.
-pub(in crate) fn sse(blocks: &[Value], stop: &str) -> String {
+pub(crate) fn sse(blocks: &[Value], stop: &str) -> String {
     let mut events = vec![json!({ "type": "message_start", "message": {
         "id": "msg_1", "type": "message", "role": "assistant", "model": "scripted-1", "content": [],
         "stop_reason": null, "usage": { "input_tokens": 11, "output_tokens": 1 },
@@ -101,7 +100,8 @@ pub(in crate) fn sse(blocks: &[Value], stop: &str) -> String {
     for (index, block) in blocks.iter().enumerate() {
         let mut start = block.clone();
         let mut deltas = Vec::new();
-        for (field, kind) in [("text", "text_delta"), ("thinking", "thinking_delta"), ("signature", "signature_delta")] {
+        for (field, kind) in [("text", "text_delta"), ("thinking", "thinking_delta"), ("signature", "signature_delta")]
+        {
             if let Some(text) = block[field].as_str() {
                 deltas.extend(halves(text).map(|half| json!({ "type": kind, field: half })));
                 start[field] = json!("");
@@ -114,7 +114,9 @@ pub(in crate) fn sse(blocks: &[Value], stop: &str) -> String {
         }
         events.push(json!({ "type": "content_block_start", "index": index, "content_block": start }));
         events.push(json!({ "type": "ping" }));
-        events.extend(deltas.into_iter().map(|delta| json!({ "type": "content_block_delta", "index": index, "delta": delta })));
+        events.extend(
+            deltas.into_iter().map(|delta| json!({ "type": "content_block_delta", "index": index, "delta": delta })),
+        );
         events.push(json!({ "type": "content_block_stop", "index": index }));
     }
     events.push(json!({ "type": "message_delta", "delta": { "stop_reason": stop, "stop_sequence": null },
@@ -129,12 +131,12 @@ fn halves(text: &str) -> impl Iterator<Item = String> {
     [first.to_owned(), second.to_owned()].into_iter()
 }
 
-pub(in crate) fn text(text: &str) -> Value {
+pub(crate) fn text(text: &str) -> Value {
     json!({ "type": "text", "text": text })
 }
 
 /// A call; `input` is JSON text, which may be broken.
-pub(in crate) fn call(id: &str, name: &str, input: &str) -> Value {
+pub(crate) fn call(id: &str, name: &str, input: &str) -> Value {
     json!({ "type": "tool_use", "id": id, "name": name, "input": input })
 }
 
