@@ -70,6 +70,8 @@ pub(crate) enum Command {
     /// List, create or delete workspaces
     #[command(subcommand)]
     Workspace(Workspace),
+    /// Print a link to the admin page: browse snapshots, diffs, sessions and documents
+    Admin,
     /// Skills, memories and instructions: versioned files that workspaces share
     #[command(subcommand)]
     Doc(Doc),

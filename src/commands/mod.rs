@@ -1,5 +1,6 @@
 //! One command a file: calls the engine and prints what it says.
 
+mod admin;
 mod completion;
 mod demo;
 mod doctor;
@@ -38,6 +39,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Restore(options) => history::restore(context, options).await,
         Command::Fork(options) => workspaces::fork(context, options).await,
         Command::Workspace(options) => workspaces::run(context, options).await,
+        Command::Admin => admin::run(context).await,
         Command::Doc(options) => documents::run(context, options).await,
         Command::Check(options) => maintenance::check(context, options).await,
         Command::Gc(options) => maintenance::gc(context, options).await,
