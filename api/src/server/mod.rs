@@ -9,8 +9,6 @@
 //! | `engine` `workspaces` `snapshots` `content` `transfer` `maintenance` | what people and scripts ask |
 //! | `documents` | skills, memories, instructions |
 //! | `files` | files of a live workspace or of a snapshot, by path |
-}
-
 //! | `sessions` `follow` | turn logs: kept, and watched as they grow |
 //! | `mount` `control` | what mounts ask, and are asked |
 //! | `admin` | the link to the page |
