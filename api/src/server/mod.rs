@@ -26,17 +26,12 @@ mod engine;
 mod envelope;
 mod error;
 mod files;
-}
-
 pub(crate) mod follow;
 mod jobs;
 mod listen;
 mod maintenance;
 mod mount;
 pub(crate) mod query;
-}
-
-mod query;
 mod sessions;
 mod snapshots;
 mod state;
@@ -62,9 +57,6 @@ pub use listen::{Bound, Listeners, serve};
 pub use state::{EngineInfo, ServerState};
 
 use vfs_core::limits::FILE_WRITE_MAX;
-
-use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, JSON_BODY_MAX};
-}
 
 use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, EVENTS_BODY_MAX, JSON_BODY_MAX};
 
@@ -116,8 +108,6 @@ fn api() -> OpenApiRouter<ServerState> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(plain().layer(DefaultBodyLimit::max(JSON_BODY_MAX)))
         .merge(contents().layer(DefaultBodyLimit::max(DOCUMENT_MAX)))
-}
-
         .merge(events().layer(DefaultBodyLimit::max(EVENTS_BODY_MAX)))
         .merge(batches().layer(DefaultBodyLimit::max(CHUNKS_BODY_MAX)))
         .merge(file_contents().layer(DefaultBodyLimit::max(FILE_WRITE_MAX)))
