@@ -12,6 +12,7 @@ mod commands;
 mod concurrency;
 mod crash;
 mod damage;
+mod files;
 mod model;
 mod outside;
 mod random;
