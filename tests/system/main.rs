@@ -15,6 +15,7 @@ mod concurrency;
 mod crash;
 mod damage;
 mod documents;
+mod files;
 mod model;
 mod outside;
 mod page;
