@@ -2,8 +2,12 @@
 //!
 //! Paths and addresses stay `OsString`, because names need not be UTF-8.
 
+mod documents;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+pub(crate) use documents::{Doc, DocGet, DocList, DocLog, DocPut, DocRestore, DocRm, IfVersion, Within};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
@@ -66,10 +70,17 @@ pub(crate) enum Command {
     /// List, create or delete workspaces
     #[command(subcommand)]
     Workspace(Workspace),
+    /// Print a link to the admin page: browse snapshots, diffs, sessions and documents
+    Admin,
+    /// Skills, memories and instructions: versioned files that workspaces share
+    #[command(subcommand)]
+    Doc(Doc),
     /// Verify the stored data
     Check(Check),
     /// Drop what nothing reaches any more
     Gc(Gc),
+    /// See an agent at work in half a minute: a scripted model, everything else is real
+    Demo(Demo),
     /// Say what this machine has, and what is missing for what
     Doctor,
     /// Measure this machine
@@ -267,6 +278,14 @@ pub(crate) struct State {
     /// Take the published state; do not ask a mount to publish first
     #[arg(long)]
     pub published: bool,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Use the data folder of --data, instead of a fresh one among the temporary files
+    #[arg(long)]
+    pub here: bool,
 }
 
 /// What can be measured.

@@ -77,6 +77,11 @@ pub trait Tools: Send {
     /// Finds out what became of a call that was running when the harness died; runs it (again) where that is right.
     async fn recover(&mut self, call: &ToolCall, plan: &Value) -> vfs_core::Result<ToolResult>;
 
-    /// Takes in a finished call from the log.
+    /// Brings back what calls stand on and a barrier needs: a mount that has died. Asked when a barrier has failed.
+    async fn revive(&mut self) -> vfs_core::Result<()> {
+        Ok(())
+    }
+
+    /// Takes in a finished call from the log: each one, in order, whether it finished just now or before a crash.
     fn remember(&mut self, call: &ToolCall, result: &ToolResult);
 }

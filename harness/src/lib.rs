@@ -15,3 +15,12 @@
 //! key of the model and the token of the engine stay in this process.
 
 pub mod call;
+pub mod dialect;
+pub mod limits;
+pub mod log;
+pub mod mounts;
+pub mod routes;
+pub mod run;
+pub mod sandbox;
+pub mod skills;
+pub mod tools;

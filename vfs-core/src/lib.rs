@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! repo                        the façade: opens bucket and database, hands out workspaces; the one publish
-//! workspace  sessions  gc  check  import  export
+//! files                       a workspace by path
+//! workspace  documents  sessions  gc  check  import  export
 //! diff  build                 two snapshots compared | a change set applied to one
 //! reach                       what objects lead to
 //! store  db                   named by content | names that move, and the index
@@ -27,8 +28,10 @@ pub mod chunk;
 pub mod clock;
 pub mod db;
 pub mod diff;
+pub mod documents;
 pub mod error;
 pub mod export;
+pub mod files;
 mod gc;
 pub mod id;
 pub mod import;

@@ -1,8 +1,9 @@
-//! The client of an engine: over its Unix socket, or over HTTP with a token.
+//! The client of an engine: over its Unix socket, over HTTP with a token, or in the engine's own process.
 //!
 //! | file | what |
 //! |---|---|
 //! | `transport` | one request: connect, start an engine, retry, versions, errors |
+//! | `in_process` | the same without a socket: the router is called |
 //! | `calls` | a typed method for each thing that people and scripts ask |
 //! | `documents` `files` `sessions` | the same for what agents work with |
 //! | `follow` | a turn log as it grows |
@@ -19,6 +20,7 @@ mod documents;
 mod files;
 mod follow;
 mod holder;
+mod in_process;
 mod lines;
 mod sessions;
 mod transport;
@@ -30,4 +32,5 @@ pub use control::{ControlHandler, End};
 pub use documents::{Basis, DocumentContent, Put};
 pub use files::{FileBasis, FileContent};
 pub use holder::WorkspaceClient;
+pub use in_process::InProcess;
 pub use transport::{Client, Endpoint, EngineStarter};

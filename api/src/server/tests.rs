@@ -2,6 +2,7 @@
 
 mod auth;
 mod control;
+mod documents;
 mod files;
 mod objects;
 mod publish;

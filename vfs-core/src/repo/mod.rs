@@ -3,6 +3,7 @@
 mod base;
 mod chance;
 mod config;
+mod documents;
 mod history;
 mod leases;
 mod moves;

@@ -1,0 +1,1 @@
+//! Logs, sound and unsound.

@@ -1,0 +1,1 @@
+//! How turns and sessions go.
