@@ -3,11 +3,13 @@
 //! Paths and addresses stay `OsString`, because names need not be UTF-8.
 
 mod documents;
+mod sessions;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub(crate) use documents::{Doc, DocGet, DocList, DocLog, DocPut, DocRestore, DocRm, IfVersion, Within};
+pub(crate) use sessions::{Session, SessionList, SessionShow};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
@@ -26,9 +28,12 @@ pub(crate) struct Cli {
     /// The data folder [default: $XDG_DATA_HOME/esker or ~/.local/share/esker]
     #[arg(long, global = true, value_name = "DIR", env = "ESKER_DATA", value_hint = ValueHint::DirPath)]
     pub data: Option<PathBuf>,
-    /// Use the engine at this address (http://HOST:PORT) instead of the data folder's own; its token is in ESKER_TOKEN
-    #[arg(long, global = true, value_name = "URL", env = "ESKER_ENGINE")]
+    /// Use the engine at this address (http://HOST:PORT) instead of the data folder's own; also as --engine
+    #[arg(long = "server", alias = "engine", global = true, value_name = "URL", env = "ESKER_ENGINE")]
     pub engine: Option<String>,
+    /// The token of that engine; better in the environment, because other users see command lines
+    #[arg(long, global = true, value_name = "T", env = "ESKER_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -75,6 +80,9 @@ pub(crate) enum Command {
     /// Skills, memories and instructions: versioned files that workspaces share
     #[command(subcommand)]
     Doc(Doc),
+    /// List and show the sessions of agents
+    #[command(subcommand)]
+    Session(Session),
     /// Verify the stored data
     Check(Check),
     /// Drop what nothing reaches any more
@@ -336,6 +344,14 @@ mod tests {
     #[test]
     fn the_command_tree_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_engine_elsewhere_has_two_names_and_a_token() {
+        for name in ["--server", "--engine"] {
+            let cli = Cli::try_parse_from(["esker", "session", "list", name, "http://h:1", "--token", "t"]).unwrap();
+            assert_eq!((cli.engine.as_deref(), cli.token.as_deref()), (Some("http://h:1"), Some("t")));
+        }
     }
 
     #[test]

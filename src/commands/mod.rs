@@ -10,6 +10,7 @@ mod history;
 mod maintenance;
 mod mount;
 mod serve;
+mod sessions;
 mod status;
 mod transfer;
 mod unmount;
@@ -41,6 +42,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Workspace(options) => workspaces::run(context, options).await,
         Command::Admin => admin::run(context).await,
         Command::Doc(options) => documents::run(context, options).await,
+        Command::Session(options) => sessions::run(context, options).await,
         Command::Check(options) => maintenance::check(context, options).await,
         Command::Gc(options) => maintenance::gc(context, options).await,
         Command::Demo(options) => demo::run(context, options).await,
