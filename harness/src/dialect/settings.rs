@@ -52,7 +52,8 @@ impl Settings {
         };
         headers.insert(HeaderName::from_static(name), sensitive(&value, "the key of the model")?);
         secrets.push(secret);
-        let model = model.map(str::to_owned).or_else(|| variable("ANTHROPIC_MODEL")).unwrap_or_else(|| MODEL.to_owned());
+        let model =
+            model.map(str::to_owned).or_else(|| variable("ANTHROPIC_MODEL")).unwrap_or_else(|| MODEL.to_owned());
         Ok(Settings { url, headers, secrets, model })
     }
 

@@ -24,7 +24,8 @@ use crate::call::{ToolCall, ToolResult};
 use crate::dialect::{Answer, Message};
 
 /// What the model is told when its answer was cut off before it asked for anything.
-const CUT_OFF: &str = "Your answer was cut off at the limit of output tokens. Go on from where it stopped, in smaller steps.";
+const CUT_OFF: &str =
+    "Your answer was cut off at the limit of output tokens. Go on from where it stopped, in smaller steps.";
 
 /// A session as its log tells it.
 #[derive(Debug, Clone, Default)]

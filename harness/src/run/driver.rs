@@ -151,11 +151,15 @@ impl<'a> Driver<'a> {
             }
         }
         if self.conversation.cut_answers() >= CUT_ANSWERS_MAX {
-            let line = format!("the model's answer was cut off at {OUTPUT_TOKENS} tokens {CUT_ANSWERS_MAX} times in a row");
+            let line =
+                format!("the model's answer was cut off at {OUTPUT_TOKENS} tokens {CUT_ANSWERS_MAX} times in a row");
             return Some(stopped("tokens", line));
         }
         if let (LOOP_MAX.., Some(call)) = self.conversation.failures() {
-            let line = format!("{} failed {LOOP_MAX} times in a row in the same way: the model goes round in a loop", call.name);
+            let line = format!(
+                "{} failed {LOOP_MAX} times in a row in the same way: the model goes round in a loop",
+                call.name
+            );
             return Some(stopped("loop", line));
         }
         if self.turns >= self.options.turns_max {
@@ -193,7 +197,11 @@ impl<'a> Driver<'a> {
     }
 
     /// Everything written so far as a snapshot; brings back the mount if that is what is missing.
-    pub(super) async fn checkpoint(&mut self, note: PublishNote, unless: Option<SnapshotId>) -> Result<SnapshotId, Halt> {
+    pub(super) async fn checkpoint(
+        &mut self,
+        note: PublishNote,
+        unless: Option<SnapshotId>,
+    ) -> Result<SnapshotId, Halt> {
         let mut patience = Patience::new(self.options.engine_patience);
         loop {
             match self.held.client().checkpoint_unless(&self.workspace(), note.clone(), unless).await {

@@ -179,7 +179,10 @@ impl Lock {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(Error::new(Kind::Busy, format!("session {id} is driven by another process of this machine")));
+                return Err(Error::new(
+                    Kind::Busy,
+                    format!("session {id} is driven by another process of this machine"),
+                ));
             }
             Err(error) => return Err(Error::io(format!("cannot lock {}", path.display()), error.into())),
         }

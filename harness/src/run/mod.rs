@@ -17,7 +17,7 @@ mod patience;
 mod turn;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ use crate::call::Tools;
 use crate::dialect::Model;
 use crate::limits;
 use crate::log::{Conversation, Ended};
-pub use hold::Place;
 use hold::Held;
+pub use hold::Place;
 
 /// Something to show to a person or a program while a session runs.
 #[derive(Debug)]

@@ -23,7 +23,8 @@ use crate::limits::{CALLS_MAX, MODEL_PAUSE_MAX, RESULT_BYTES_MAX};
 use crate::log::{CallState, Finished, OpenTurn, key, kind, write};
 
 /// What the model is told of an input that it could not finish.
-const CUT_INPUT: &str = "The input was cut off at the limit of output tokens, so the tool did not run. Use a smaller input.";
+const CUT_INPUT: &str =
+    "The input was cut off at the limit of output tokens, so the tool did not run. Use a smaller input.";
 
 impl Driver<'_> {
     /// Does what is left of the open turn.
@@ -160,7 +161,7 @@ impl Driver<'_> {
         };
         match self.record(turn, snapshot).await {
             // An automatic snapshot that nothing was written on is thinned out of the history after an hour.
-            Err(error) if !wrote && matches!(error.kind(), Kind::Invalid | Kind::NotFound | Kind::Conflict) => {
+            Err(error) if !wrote && error.kind() == Kind::NotFound => {
                 tracing::debug!("a fresh snapshot is needed: {}", error.chain());
                 let snapshot = self.barrier(turn, None).await?;
                 self.record(turn, snapshot).await?;

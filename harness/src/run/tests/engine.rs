@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use api::wire::name::Time;
 use api::wire::session::{
-    AppendEvents, CreateSession, EndTurn, EpochQuery, Event, Events, EventsQuery, Session, SessionLease, TakeLease, Turn,
+    AppendEvents, CreateSession, EndTurn, EpochQuery, Event, Events, EventsQuery, Session, SessionLease, TakeLease,
+    Turn,
 };
 use api::wire::workspace::{Checkpoint, Checkpointed, Workspace};
 use axum::extract::{Path, Query, Request, State};
@@ -75,6 +76,17 @@ impl Engine {
             barriers: AtomicU64::new(0),
             broken_barriers: AtomicU64::new(0),
         }
+    }
+
+    /// As new.
+    pub(super) fn reset(&self) {
+        *self.inner.lock().unwrap() = Inner { snapshots: vec![snapshot(0)], ..Inner::default() };
+    }
+
+    /// A snapshot is thinned out of the history.
+    pub(super) fn forget_snapshots(&self) {
+        let mut inner = self.inner.lock().unwrap();
+        inner.snapshots = vec![snapshot(99)];
     }
 
     pub(super) fn events(&self) -> Vec<Event> {
@@ -275,7 +287,7 @@ async fn end_turn(
     let mut inner = engine.inner.lock().unwrap();
     inner.check(request.epoch)?;
     if !inner.snapshots.contains(&request.snapshot) {
-        return Err(Refusal(Kind::Invalid, "the snapshot is not in the history"));
+        return Err(Refusal(Kind::NotFound, "the snapshot is not in the history"));
     }
     let data: Value = json!({ "snapshot": request.snapshot, "documents": [] });
     inner.push(Event {

@@ -14,7 +14,7 @@ use super::Points;
 
 /// What the server does when it is asked.
 #[derive(Clone)]
-pub(in super::super) enum Reply {
+pub(crate) enum Reply {
     /// An answer of these blocks, with this stop reason.
     Blocks(Vec<Value>, &'static str),
     /// A status, headers and a body.
@@ -26,16 +26,16 @@ pub(in super::super) enum Reply {
 }
 
 /// What is said to the `answers`th request of a conversation, when asked for the `time`th time (both from 0).
-pub(in super::super) type Script = Arc<dyn Fn(usize, usize) -> Reply + Send + Sync>;
+pub(crate) type Script = Arc<dyn Fn(usize, usize) -> Reply + Send + Sync>;
 
-pub(in super::super) struct Server {
-    pub(in super::super) url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     requests: Arc<Mutex<HashMap<usize, Vec<Bytes>>>>,
     headers: Arc<Mutex<Vec<HeaderMap>>>,
 }
 
 impl Server {
-    pub(in super::super) async fn start(script: Script, points: Arc<Points>) -> Server {
+    pub(crate) async fn start(script: Script, points: Arc<Points>) -> Server {
         let requests: Arc<Mutex<HashMap<usize, Vec<Bytes>>>> = Arc::default();
         let headers: Arc<Mutex<Vec<HeaderMap>>> = Arc::default();
         let (kept, seen) = (requests.clone(), headers.clone());
@@ -64,20 +64,24 @@ impl Server {
         Server { url, requests, headers }
     }
 
+    /// As new.
+    pub(crate) fn reset(&self) {
+        self.requests.lock().unwrap().clear();
+    }
+
     /// The requests by how many answers they had.
-    pub(in super::super) fn requests(&self) -> HashMap<usize, Vec<Bytes>> {
+    pub(crate) fn requests(&self) -> HashMap<usize, Vec<Bytes>> {
         self.requests.lock().unwrap().clone()
     }
 
-    pub(in super::super) fn headers(&self) -> Vec<HeaderMap> {
+    pub(crate) fn headers(&self) -> Vec<HeaderMap> {
         self.headers.lock().unwrap().clone()
     }
 }
 
 fn reply(reply: Reply) -> Response {
-    let stream = |text: String| {
-        Response::builder().header("content-type", "text/event-stream").body(Body::from(text)).unwrap()
-    };
+    let stream =
+        |text: String| Response::builder().header("content-type", "text/event-stream").body(Body::from(text)).unwrap();
     match reply {
         Reply::Blocks(blocks, stop) => stream(sse(&blocks, stop)),
         Reply::Cut(blocks, bytes) => stream(sse(&blocks, "end_turn")[..bytes].to_owned()),
@@ -93,7 +97,7 @@ fn reply(reply: Reply) -> Response {
 }
 
 /// The stream of an answer. The input of a call may be given as text, which is then sent as it is.
-pub(in crate) fn sse(blocks: &[Value], stop: &str) -> String {
+pub(crate) fn sse(blocks: &[Value], stop: &str) -> String {
     let mut events = vec![json!({ "type": "message_start", "message": {
         "id": "msg_1", "type": "message", "role": "assistant", "model": "scripted-1", "content": [],
         "stop_reason": null, "usage": { "input_tokens": 11, "output_tokens": 1 },
@@ -101,7 +105,8 @@ pub(in crate) fn sse(blocks: &[Value], stop: &str) -> String {
     for (index, block) in blocks.iter().enumerate() {
         let mut start = block.clone();
         let mut deltas = Vec::new();
-        for (field, kind) in [("text", "text_delta"), ("thinking", "thinking_delta"), ("signature", "signature_delta")] {
+        for (field, kind) in [("text", "text_delta"), ("thinking", "thinking_delta"), ("signature", "signature_delta")]
+        {
             if let Some(text) = block[field].as_str() {
                 deltas.extend(halves(text).map(|half| json!({ "type": kind, field: half })));
                 start[field] = json!("");
@@ -114,7 +119,9 @@ pub(in crate) fn sse(blocks: &[Value], stop: &str) -> String {
         }
         events.push(json!({ "type": "content_block_start", "index": index, "content_block": start }));
         events.push(json!({ "type": "ping" }));
-        events.extend(deltas.into_iter().map(|delta| json!({ "type": "content_block_delta", "index": index, "delta": delta })));
+        events.extend(
+            deltas.into_iter().map(|delta| json!({ "type": "content_block_delta", "index": index, "delta": delta })),
+        );
         events.push(json!({ "type": "content_block_stop", "index": index }));
     }
     events.push(json!({ "type": "message_delta", "delta": { "stop_reason": stop, "stop_sequence": null },
@@ -129,17 +136,17 @@ fn halves(text: &str) -> impl Iterator<Item = String> {
     [first.to_owned(), second.to_owned()].into_iter()
 }
 
-pub(in crate) fn text(text: &str) -> Value {
+pub(crate) fn text(text: &str) -> Value {
     json!({ "type": "text", "text": text })
 }
 
 /// A call; `input` is JSON text, which may be broken.
-pub(in crate) fn call(id: &str, name: &str, input: &str) -> Value {
+pub(crate) fn call(id: &str, name: &str, input: &str) -> Value {
     json!({ "type": "tool_use", "id": id, "name": name, "input": input })
 }
 
 /// A script by turns, without faults.
-pub(in super::super) fn turns(turns: Vec<Vec<Value>>) -> Script {
+pub(crate) fn turns(turns: Vec<Vec<Value>>) -> Script {
     Arc::new(move |answers, _| {
         let blocks = turns.get(answers).cloned().unwrap_or_else(|| vec![text("nothing more")]);
         let stop = if blocks.iter().any(|block| block["type"] == "tool_use") { "tool_use" } else { "end_turn" };
