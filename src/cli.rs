@@ -2,8 +2,12 @@
 //!
 //! Paths and addresses stay `OsString`, because names need not be UTF-8.
 
+mod documents;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+pub(crate) use documents::{Doc, DocGet, DocList, DocLog, DocPut, DocRestore, DocRm, IfVersion, Within};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
@@ -66,6 +70,11 @@ pub(crate) enum Command {
     /// List, create or delete workspaces
     #[command(subcommand)]
     Workspace(Workspace),
+    /// Print a link to the admin page: browse snapshots, diffs, sessions and documents
+    Admin,
+    /// Skills, memories and instructions: versioned files that workspaces share
+    #[command(subcommand)]
+    Doc(Doc),
     /// Verify the stored data
     Check(Check),
     /// Drop what nothing reaches any more

@@ -1,4 +1,4 @@
-//! Esker's HTTP API: the wire types, the server and the client.
+//! Esker's HTTP API: the wire types, the server, the client and the admin page.
 //!
 //! Translates and authorises, decides nothing else: what an operation means is in `vfs-core`. Knows no FUSE and no
 //! model. `wire` is used by both sides, so they cannot differ; a client and an engine of different versions refuse
@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod limits;
+mod page;
 pub mod server;
 pub mod wire;
 

@@ -36,6 +36,26 @@ pub const LIST_MAX: u32 = 10_000;
 pub const LOG_DEFAULT: u32 = 100;
 /// Most rows of a log in one answer.
 pub const LOG_MAX: u32 = 10_000;
+/// Sessions in one answer unless the caller says otherwise.
+pub const SESSIONS_DEFAULT: u32 = 1_000;
+/// Events in one page of a turn log unless the caller says otherwise.
+pub const EVENTS_DEFAULT: u32 = 1_000;
+/// Most events in one page of a turn log; large ones end it earlier.
+pub const EVENTS_MAX: u32 = 10_000;
+/// Largest body of an append to a turn log: what one may hold, and the names around it.
+pub const EVENTS_BODY_MAX: usize = vfs_core::limits::EVENTS_APPEND_BYTES_MAX + JSON_BODY_MAX;
+/// Events that a follower of a turn log has in memory at once; large ones are fewer.
+pub const FOLLOW_PAGE: u32 = 64;
+/// A follower looks this often although it heard no news: it may have missed some.
+pub const FOLLOW_POLL: Duration = Duration::from_secs(5);
+/// A silent stream of events says this often that it lives.
+pub const FOLLOW_KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A stream of events that was silent for this long is dead: three signs of life were lost.
+pub const FOLLOW_SILENCE_MAX: Duration = Duration::from_secs(50);
+/// Pause before a stream of events that ended early is asked for again.
+pub const FOLLOW_PAUSE: Duration = Duration::from_millis(100);
+/// How long a follower asks for an engine that went away.
+pub const FOLLOW_PATIENCE: Duration = Duration::from_secs(60);
 /// Lines of a diff unless the caller says otherwise.
 pub const DIFF_DEFAULT: u32 = 10_000;
 /// Most lines of one diff: more than anybody reads, and 100 MB of JSON if all paths are long.
@@ -51,8 +71,9 @@ pub const READ_AHEAD: usize = 4;
 /// A range request beyond this offset is refused.
 pub const OFFSET_MAX: u64 = FILE_SIZE_MAX;
 
-/// Largest control message in bytes: a publish note of 64 KiB escaped in JSON.
-pub const CONTROL_MESSAGE_MAX: usize = 512 * 1024;
+/// Largest control message in bytes: twice the largest answer of `files`, and several times a publish note of 64 KiB
+/// or a piece of content, both escaped in JSON.
+pub const CONTROL_MESSAGE_MAX: usize = 3 * vfs_core::limits::FILES_ANSWER_MAX;
 /// Control requests that one holder has under way at once.
 pub const CONTROL_PENDING_MAX: usize = 64;
 /// A control connection is pinged this often, from both sides.
@@ -66,6 +87,16 @@ pub const LEASE_RENEWAL: Duration = Duration::from_secs(20);
 pub const BARRIER_DEADLINE: Duration = Duration::from_secs(600);
 /// How long a caller waits for a holder's status, which is answered from memory.
 pub const STATUS_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a caller waits for something with files: a search may take its time, a large write waits for the disk.
+pub const FILES_DEADLINE: Duration = Duration::from_secs(45);
+/// Snapshots that stay open for the next reader; each may keep some 128 MB of caches.
+pub const SNAPSHOTS_OPEN_MAX: usize = 4;
+/// A snapshot that nobody has read for this long is closed.
+pub const SNAPSHOT_OPEN_IDLE: Duration = Duration::from_secs(60);
+/// A mount that has just attached opens its control connection within this time; whoever asks for its files waits.
+pub const HOLDER_GRACE: Duration = Duration::from_secs(2);
+/// How often it is looked whether it has.
+pub const HOLDER_POLL: Duration = Duration::from_millis(10);
 /// How long a caller waits until a holder shows another snapshot: it reads trees and tells the kernel.
 pub const SWAP_DEADLINE: Duration = Duration::from_secs(120);
 /// How long a caller waits until a holder has published, unmounted and detached.
@@ -86,3 +117,39 @@ pub const REQUEST_DEADLINE: Duration = Duration::from_secs(60);
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a commit may take: it builds all changed directories and uploads them.
 pub const COMMIT_DEADLINE: Duration = Duration::from_secs(600);
+
+/// How long a link to the page is good: from the terminal into the browser.
+pub const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
+/// Links that wait at once; the oldest goes first.
+pub const CODES_MAX: usize = 16;
+/// How long a visit of the page lasts: a working day.
+pub const VISIT_LIFE: Duration = Duration::from_secs(12 * 3600);
+/// Visits at once; the oldest goes first.
+pub const VISITS_MAX: usize = 64;
+/// An engine that would leave stays this long after the last request of a visit: somebody reads.
+pub const PAGE_KEEPS: Duration = Duration::from_secs(15 * 60);
+/// How long whoever asks for a link waits until the page listens: a bind and a message.
+pub const LISTEN_DEADLINE: Duration = Duration::from_secs(5);
+/// Largest form that the page takes: one code.
+pub const FORM_MAX: usize = 1024;
+/// Entries of a list on one page.
+pub const PAGE_ENTRIES: usize = 1_000;
+/// Snapshots of a workspace on one page: each has two buttons.
+pub const PAGE_SNAPSHOTS: usize = 200;
+/// Bytes of a file on one page.
+pub const PAGE_FILE_BYTES: u64 = 512 * 1024;
+/// Lines of diffs on one page.
+pub const PAGE_DIFF_LINES: usize = 5_000;
+/// Files whose diffs are on one page: each is read twice.
+pub const PAGE_DIFF_FILES: usize = 50;
+/// Lines, on both sides together, between the first and the last difference of the files of a page: comparing takes
+/// time with their product, some seconds at worst.
+pub const PAGE_DIFF_WORK: usize = 20_000;
+/// Characters of one line on a page.
+pub const PAGE_LINE_CHARS: usize = 4_000;
+/// Events of a turn log on one page: some forty turns.
+pub const PAGE_EVENTS: u32 = 200;
+/// Bytes of one text (an answer, an input, a result) on the page of its session.
+pub const PAGE_TEXT_BYTES: usize = 16 * 1024;
+/// Changed paths shown with a turn.
+pub const PAGE_TURN_CHANGES: u32 = 12;

@@ -1,8 +1,7 @@
 //! Gets `/dev/fuse` mounted at a path, and unmounted again.
 //!
 //! With the right to mount, by mount(2) itself (0.3 ms); otherwise through the setuid helper `fusermount3` (16 ms),
-//! which passes the descriptor over a socket. Always `nosuid,nodev,default_permissions`: the kernel checks permissions,
-//! nothing else does.
+//! which passes the descriptor over a socket. Always `nosuid,nodev`.
 
 use std::ffi::{CString, OsString};
 use std::io::{self, IoSliceMut, Read};
@@ -27,14 +26,33 @@ const SUBTYPE: &str = "esker";
 /// The type of our mounts in the table of mounts.
 pub(crate) const KIND: &str = "fuse.esker";
 
+/// Who checks permissions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Permissions {
+    /// The kernel, by modes and owners (`default_permissions`); nothing else does.
+    ByKernel,
+    /// The file system itself, at each open and change; modes only say what it would answer.
+    ByFilesystem,
+}
+
+impl Permissions {
+    /// What is added to the mount's options.
+    fn option(self) -> &'static str {
+        match self {
+            Permissions::ByKernel => ",default_permissions",
+            Permissions::ByFilesystem => "",
+        }
+    }
+}
+
 /// Mounts at `mountpoint` and returns the kernel's end of the conversation.
-pub(crate) fn mount(mountpoint: &Path, options: &MountOptions) -> Result<OwnedFd> {
+pub(crate) fn mount(mountpoint: &Path, options: &MountOptions, permissions: Permissions) -> Result<OwnedFd> {
     if options.fs_name.contains([',', '\0']) {
         return Err(Error::new(Kind::Invalid, "the name of a mount may hold neither a comma nor NUL"));
     }
-    match mount_directly(mountpoint, options)? {
+    match mount_directly(mountpoint, options, permissions)? {
         Some(device) => Ok(device),
-        None => mount_through_helper(mountpoint, options),
+        None => mount_through_helper(mountpoint, options, permissions),
     }
 }
 
@@ -45,7 +63,7 @@ pub(crate) fn can_mount() -> bool {
 }
 
 /// `None` if this process lacks the right.
-fn mount_directly(mountpoint: &Path, options: &MountOptions) -> Result<Option<OwnedFd>> {
+fn mount_directly(mountpoint: &Path, options: &MountOptions, permissions: Permissions) -> Result<Option<OwnedFd>> {
     let device = match rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         Ok(device) => device,
         Err(Errno::ACCESS | Errno::PERM) => return Ok(None),
@@ -57,7 +75,7 @@ fn mount_directly(mountpoint: &Path, options: &MountOptions) -> Result<Option<Ow
         }
         Err(error) => return Err(Error::io(format!("{DEVICE} cannot be opened"), error.into())),
     };
-    let data = mount_data(device.as_raw_fd(), options);
+    let data = mount_data(device.as_raw_fd(), options, permissions);
     let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
     flags.set(MountFlags::RDONLY, options.read_only);
     match rustix::mount::mount(&*options.fs_name, mountpoint, KIND, flags, Some(data.as_c_str())) {
@@ -68,23 +86,23 @@ fn mount_directly(mountpoint: &Path, options: &MountOptions) -> Result<Option<Ow
 }
 
 /// What the kernel's FUSE wants to know; see `fuse_parse_param` in the kernel's `fs/fuse/inode.c`.
-fn mount_data(device: i32, options: &MountOptions) -> CString {
+fn mount_data(device: i32, options: &MountOptions, permissions: Permissions) -> CString {
     let uid = rustix::process::getuid().as_raw();
     let gid = rustix::process::getgid().as_raw();
-    let mut data =
-        format!("fd={device},rootmode=40000,user_id={uid},group_id={gid},default_permissions,max_read={REQUEST_MAX}");
+    let mut data = format!("fd={device},rootmode=40000,user_id={uid},group_id={gid},max_read={REQUEST_MAX}");
+    data.push_str(permissions.option());
     if options.allow_other {
         data.push_str(",allow_other");
     }
     CString::new(data).expect("numbers and words because nothing of the caller's is in it")
 }
 
-fn mount_through_helper(mountpoint: &Path, options: &MountOptions) -> Result<OwnedFd> {
+fn mount_through_helper(mountpoint: &Path, options: &MountOptions, permissions: Permissions) -> Result<OwnedFd> {
     let (ours, theirs) =
         UnixStream::pair().map_err(|error| Error::io("no socket to the mount helper could be made", error))?;
     let mut child = Command::new(HELPER)
         .arg("-o")
-        .arg(helper_options(options))
+        .arg(helper_options(options, permissions))
         .arg("--")
         .arg(mountpoint)
         .env("_FUSE_COMMFD", "0")
@@ -108,8 +126,9 @@ fn mount_through_helper(mountpoint: &Path, options: &MountOptions) -> Result<Own
     }
 }
 
-fn helper_options(options: &MountOptions) -> OsString {
-    let mut text = format!("nosuid,nodev,default_permissions,max_read={REQUEST_MAX},subtype={SUBTYPE}");
+fn helper_options(options: &MountOptions, permissions: Permissions) -> OsString {
+    let mut text = format!("nosuid,nodev,max_read={REQUEST_MAX},subtype={SUBTYPE}");
+    text.push_str(permissions.option());
     // The helper takes a backslash as an escape.
     text.push_str(&format!(",fsname={}", options.fs_name.replace('\\', "\\\\")));
     if options.read_only {

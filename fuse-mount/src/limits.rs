@@ -19,3 +19,26 @@ pub(crate) const COPY_MAX: u64 = 8 * 1024 * 1024;
 pub(crate) const THREADS_MAX: usize = 64;
 /// Lists of invalidations that may wait. Whoever swaps bases faster than the kernel forgets has to wait.
 pub(crate) const INVALIDATIONS_QUEUED: usize = 64;
+
+/// Largest document: the engine's own limit (decision 0011), so that a write that cannot be stored fails at once.
+pub(crate) const DOCUMENT_MAX_BYTES: u64 = 1024 * 1024;
+/// Longest path of a document, which is the engine's limit as well.
+pub(crate) const DOCUMENT_PATH_MAX_BYTES: usize = 1024;
+/// Documents that may be open at once: each is kept in memory whole.
+pub(crate) const DOCUMENTS_OPEN_MAX: usize = 256;
+/// Empty directories that are kept in memory.
+pub(crate) const DIRECTORIES_MADE_MAX: usize = 4096;
+/// A list of the view's documents that is at most this old answers without asking the engine: one command of a shell
+/// looks at many names at once. Names that it lacks are asked for all the same.
+pub(crate) const LISTING_AGE_MAX: Duration = Duration::from_millis(100);
+/// Paths of which the version that was opened last is remembered, or the scope that they were removed from.
+pub(crate) const PATHS_REMEMBERED_MAX: usize = 4096;
+/// A path that was removed and is made again within this goes back to its scope: editors rename a file away and write
+/// a new one.
+pub(crate) const SCOPE_REMEMBERED: Duration = Duration::from_secs(60);
+/// First pause before an engine that is away is asked again; it doubles.
+pub(crate) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
+/// Longest pause before an engine that is away is asked again.
+pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// What `df` shows as free: there is no quota of documents yet.
+pub(crate) const DOCUMENTS_FREE_BYTES: u64 = 1024 * 1024 * 1024;

@@ -1,8 +1,10 @@
 //! One command a file: calls the engine and prints what it says.
 
+mod admin;
 mod completion;
 mod demo;
 mod doctor;
+mod documents;
 mod files;
 mod history;
 mod maintenance;
@@ -37,6 +39,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Restore(options) => history::restore(context, options).await,
         Command::Fork(options) => workspaces::fork(context, options).await,
         Command::Workspace(options) => workspaces::run(context, options).await,
+        Command::Admin => admin::run(context).await,
+        Command::Doc(options) => documents::run(context, options).await,
         Command::Check(options) => maintenance::check(context, options).await,
         Command::Gc(options) => maintenance::gc(context, options).await,
         Command::Demo(options) => demo::run(context, options).await,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use api::client::{self, ControlHandler};
 use async_trait::async_trait;
 use vfs_core::base::{Attached, PublishNote};
+use vfs_core::files;
 use vfs_core::id::SnapshotId;
 use vfs_core::repo::HolderDescription;
 use vfs_core::workspace::Status;
@@ -50,6 +51,10 @@ impl ControlHandler for Holder {
     async fn swap_base(&self, snapshot: SnapshotId) -> Result<()> {
         let content = self.client.client().snapshot_object(snapshot).await?;
         Holder::swap_base(self, snapshot, content).await
+    }
+
+    async fn files(&self, request: files::Request) -> Result<files::Answer> {
+        Holder::files(self, request).await
     }
 
     async fn release(&self) -> Result<()> {

@@ -6,6 +6,7 @@
 
 mod checkpoints;
 mod control;
+mod files;
 mod read_only;
 mod report;
 mod start;
@@ -18,6 +19,7 @@ use api::client::WorkspaceClient;
 use fuse_mount::Mount;
 use tokio::sync::watch;
 use vfs_core::base::{Lease, PublishNote};
+use vfs_core::files::Files;
 use vfs_core::id::SnapshotId;
 use vfs_core::object::Snapshot;
 use vfs_core::workspace::Workspace;
@@ -44,6 +46,7 @@ struct Holder {
     folder: PathBuf,
     client: WorkspaceClient,
     workspace: Arc<Workspace>,
+    files: Arc<Files>,
     mount: Arc<Mount>,
     /// The snapshot it started from.
     first_base: SnapshotId,

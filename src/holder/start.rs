@@ -9,6 +9,7 @@ use fuse_mount::{Mount, MountOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use vfs_core::clock::SystemClock;
+use vfs_core::files::Files;
 use vfs_core::id::{HolderId, WorkspaceId};
 use vfs_core::repo::HolderDescription;
 use vfs_core::workspace::{HolderFolder, HolderInfo, Workspace};
@@ -106,7 +107,8 @@ async fn attach(
         pid: info.pid,
     };
     let end = watch::Sender::new(End::No);
-    let holder = Holder { name, folder: path, client, workspace, mount: Arc::new(mount), first_base: status.base, end };
+    let (files, mount) = (Files::new(workspace.clone()), Arc::new(mount));
+    let holder = Holder { name, folder: path, client, workspace, files, mount, first_base: status.base, end };
     Ok((Arc::new(holder), who, started))
 }
 

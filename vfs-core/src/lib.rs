@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! repo                        the façade: opens bucket and database, hands out workspaces; the one publish
-//! workspace  documents  gc  check  import  export
+//! files                       a workspace by path
+//! workspace  documents  sessions  gc  check  import  export
 //! diff  build                 two snapshots compared | a change set applied to one
 //! reach                       what objects lead to
 //! store  db                   named by content | names that move, and the index
@@ -30,6 +31,7 @@ pub mod diff;
 pub mod documents;
 pub mod error;
 pub mod export;
+pub mod files;
 mod gc;
 pub mod id;
 pub mod import;
@@ -41,6 +43,7 @@ pub mod pack;
 pub mod progress;
 mod reach;
 pub mod repo;
+pub mod sessions;
 pub mod store;
 pub mod tree;
 pub mod workspace;

@@ -149,3 +149,78 @@ pub const MERGE_LINES_MAX: usize = 10_000;
 pub const MERGE_ROUNDS_MAX: usize = 8;
 /// Documents that check reads at a time.
 pub const CHECK_DOCUMENTS: u64 = 500;
+/// A session whose owner has not been heard of for this long may be taken over: an owner speaks every ten seconds.
+pub const SESSION_LEASE_TTL: Duration = Duration::from_secs(30);
+/// Largest body of one event in bytes of JSON: a model's longest answer is some hundred KB, a tool's result is cut.
+pub const EVENT_MAX: usize = 4 * 1024 * 1024;
+/// Most events of one append: the calls of one answer, with room.
+pub const EVENTS_PER_APPEND_MAX: usize = 256;
+/// Most bytes of bodies of one append: it is one transaction, in memory.
+pub const EVENTS_APPEND_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A page of events ends once its bodies have this many bytes, so that it has at most [`EVENT_MAX`] more.
+pub const EVENTS_PAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Longest id of a tool call in bytes: those of models have some 30.
+pub const TOOL_CALL_MAX: usize = 256;
+/// Longest key of an event in bytes: a word and a tool call.
+pub const EVENT_KEY_MAX: usize = 2 * TOOL_CALL_MAX;
+/// Longest title of a session in bytes: a line that lists show.
+pub const SESSION_TITLE_MAX: usize = 1024;
+/// Longest description of who drives a session in bytes: `PID on HOST`.
+pub const SESSION_OWNER_MAX: usize = 512;
+/// News of appended events that wait for a slow follower; one that misses some reads the log anyway.
+pub const SESSION_NEWS_MAX: usize = 1024;
+/// Sessions in one answer.
+pub const SESSIONS_MAX: u32 = 10_000;
+
+/// A replaced file goes into the journal in records of this many bytes: as large as FUSE writes at most.
+pub const REPLACE_RECORD: usize = 1024 * 1024;
+/// Content in one request or answer of `files`; two digits a byte make it half of a control message.
+pub const FILE_PIECE_MAX: usize = 256 * 1024;
+/// Largest file that is written in one call: it is in memory once, and goes into the journal under the workspace's lock.
+pub const FILE_WRITE_MAX: usize = 64 * 1024 * 1024;
+/// Largest file that is edited: it is in memory twice, and is compared.
+pub const FILE_EDIT_MAX: usize = 8 * 1024 * 1024;
+/// Content that waits for its write, of all callers together: two of the largest files.
+pub const UPLOADS_BYTES_MAX: usize = 2 * FILE_WRITE_MAX;
+/// Content that nobody has added to or used for this long is dropped.
+pub const UPLOAD_IDLE: Duration = Duration::from_secs(60);
+/// Symlinks followed on the way to one file: Linux's limit.
+pub const SYMLINKS_MAX: usize = 40;
+/// Longest path that is resolved, in bytes: Linux's `PATH_MAX`.
+pub const PATH_MAX: usize = 4096;
+/// Lines on both sides up to which an edit is compared line by line; the work grows with their product.
+pub const DIFF_LINES_MAX: usize = 20_000;
+/// Largest diff that an edit answers with, in bytes.
+pub const DIFF_BYTES_MAX: usize = 512 * 1024;
+/// Edits try again this often when the file changes under them.
+pub const EDIT_ROUNDS_MAX: usize = 8;
+/// Entries removed in one call; more are removed in the next.
+pub const REMOVE_MAX: usize = 1_000_000;
+/// Entries that one glob or grep looks at.
+pub const WALK_ENTRIES_MAX: usize = 2_000_000;
+/// Longest path that a glob or grep goes down to, in bytes; no program can name a longer one.
+pub const WALK_PATH_MAX: usize = 4 * PATH_MAX;
+/// How long a glob or grep may take: less than a caller waits.
+pub const SEARCH_TIME: Duration = Duration::from_secs(25);
+/// Globs and greps of one workspace that run at once; each takes a processor.
+pub const SEARCHES_MAX: usize = 4;
+/// Bytes of one answer; with it, a control message stays below its limit.
+pub const FILES_ANSWER_MAX: usize = 2 * 1024 * 1024;
+/// Largest ignore file that is taken: its patterns become automatons.
+pub const IGNORE_FILE_MAX: usize = 128 * 1024;
+/// Longest pattern of a glob or grep, in bytes.
+pub const PATTERN_MAX: usize = 64 * 1024;
+/// Memory for one compiled pattern, as the regex crate has it by default.
+pub const REGEX_SIZE_MAX: usize = 10 * 1024 * 1024;
+/// Memory for one line, or for one file where a pattern goes over lines.
+pub const SEARCH_HEAP_MAX: usize = 32 * 1024 * 1024;
+/// Characters of a line that a grep answers with.
+pub const GREP_LINE_MAX: usize = 2_000;
+/// Lines of context around a match, on each side.
+pub const GREP_CONTEXT_MAX: u32 = 1_000;
+/// Files or lines of one glob or grep unless the caller says otherwise.
+pub const SEARCH_DEFAULT: u32 = 1_000;
+/// Most files or lines of one glob or grep.
+pub const SEARCH_MAX: u32 = 10_000;
+/// Most entries of one page of a directory.
+pub const LIST_PAGE_MAX: u32 = 10_000;

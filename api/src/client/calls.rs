@@ -13,6 +13,7 @@ use vfs_core::{Error, Kind, Result};
 use super::holder::WorkspaceClient;
 use super::transport::{Client, Effort, broken};
 use crate::limits::{BARRIER_DEADLINE, SWAP_DEADLINE};
+use crate::wire::admin::AdminLink;
 use crate::wire::diff::Diff;
 use crate::wire::job::{CheckReport, CheckRequest, GcReport, GcRequest, Progress};
 use crate::wire::name::{to_query, to_segment};
@@ -37,6 +38,11 @@ impl Client {
     /// The description of the engine's API.
     pub async fn openapi(&self) -> Result<serde_json::Value> {
         self.get("/v1/openapi.json").await
+    }
+
+    /// A link to the admin page; over the socket only.
+    pub async fn admin_link(&self) -> Result<AdminLink> {
+        self.post("/v1/admin/link", &(), Effort::ONCE).await
     }
 
     /// All workspaces, by name.

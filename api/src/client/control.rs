@@ -20,6 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use vfs_core::base::{Attached, Lease, PublishNote};
+use vfs_core::files;
 use vfs_core::id::SnapshotId;
 use vfs_core::repo::HolderDescription;
 use vfs_core::workspace::Status;
@@ -53,6 +54,9 @@ pub trait ControlHandler: Send + Sync + 'static {
 
     /// Shows another snapshot from now on: the one that the workspace's ref points at.
     async fn swap_base(&self, snapshot: SnapshotId) -> Result<()>;
+
+    /// Does something with the workspace's files. A change is on disk, and the kernel knows of it, before the answer.
+    async fn files(&self, request: files::Request) -> Result<files::Answer>;
 
     /// Publishes, unmounts, gives the lease back. After this has succeeded, [`run`] returns.
     async fn release(&self) -> Result<()>;
@@ -150,6 +154,12 @@ async fn connect(client: &WorkspaceClient, lease: &Lease) -> Result<Socket> {
                 let (host, port) = host_and_port(url)?;
                 let stream = TcpStream::connect((host.as_str(), port)).await.map_err(away)?;
                 (Box::new(stream), format!("{host}:{port}"))
+            }
+            Endpoint::InProcess(_) => {
+                return Err(Error::new(
+                    Kind::Unsupported,
+                    "a mount is a process of its own: it needs the engine's socket",
+                ));
             }
         };
         let request = request(client, &endpoint, &format!("ws://{authority}{path}"))?;
@@ -306,6 +316,7 @@ async fn handle(handler: &dyn ControlHandler, phase: &watch::Sender<Phase>, requ
         ControlCall::Thaw => handler.thaw().await.map(serde_json::to_value),
         ControlCall::Status => handler.status().await.map(serde_json::to_value),
         ControlCall::SwapBase { snapshot } => handler.swap_base(snapshot).await.map(serde_json::to_value),
+        ControlCall::Files { request } => handler.files(request).await.map(serde_json::to_value),
         ControlCall::Release => {
             phase.send_replace(Phase::Releasing);
             let done = handler.release().await;
@@ -320,7 +331,11 @@ async fn handle(handler: &dyn ControlHandler, phase: &watch::Sender<Phase>, requ
             Outcome::Error((&Error::new(Kind::Internal, "the mount's answer cannot be written as JSON")).into())
         }
         Err(error) => {
-            tracing::warn!(method, "{}", error.chain());
+            // Whoever asked for a file that is not there is no news.
+            match error.kind() {
+                Kind::Unavailable | Kind::Internal | Kind::Corrupt => tracing::warn!(method, "{}", error.chain()),
+                _ => tracing::debug!(method, "{}", error.chain()),
+            }
             Outcome::Error((&error).into())
         }
     };

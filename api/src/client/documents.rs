@@ -110,7 +110,8 @@ impl Client {
     }
 }
 
-/// A query string with its question mark; parameters without a value are left out.
+/// A query string with its question mark; parameters without a value are left out, but never an empty list of grants,
+/// which would then mean all.
 pub(super) fn to_parameters(query: &impl Serialize) -> Result<String> {
     let failed = |error| Error::new(Kind::Internal, "a query cannot be written").because(error);
     let serde_json::Value::Object(fields) = serde_json::to_value(query).map_err(failed)? else {
@@ -119,7 +120,9 @@ pub(super) fn to_parameters(query: &impl Serialize) -> Result<String> {
     let pairs = fields.into_iter().filter_map(|(name, value)| {
         let text = match value {
             serde_json::Value::Null => return None,
-            serde_json::Value::String(text) if text.is_empty() && name != "path" => return None,
+            serde_json::Value::String(text) if text.is_empty() && !matches!(name.as_str(), "path" | "grants") => {
+                return None;
+            }
             serde_json::Value::String(text) => text,
             other => other.to_string(),
         };

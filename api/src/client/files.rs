@@ -67,7 +67,7 @@ impl Client {
         let headers: Vec<_> =
             range.map(|(start, end)| ("range", format!("bytes={start}-{}", end - 1))).into_iter().collect();
         let answer = self.exchange(Method::GET, &url, &headers, None, None, Effort::READ).await?;
-        Ok(FileContent { etag: answer.header("etag").to_owned(), content: answer.body })
+        Ok(FileContent { etag: answer.header("etag").trim_matches('"').to_owned(), content: answer.body })
     }
 
     /// Writes a whole file. `Conflict` if it is not what `basis` says.
@@ -83,7 +83,7 @@ impl Client {
         let headers = match basis {
             FileBasis::Any => vec![],
             FileBasis::Absent => vec![("if-none-match", "*".to_owned())],
-            FileBasis::Etag(etag) => vec![("if-match", etag.clone())],
+            FileBasis::Etag(etag) => vec![("if-match", format!("\"{etag}\""))],
         };
         self.exchange(Method::PUT, &url, &headers, Some(content), None, Effort::ONCE).await?.json(&url)
     }

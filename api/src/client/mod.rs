@@ -1,10 +1,12 @@
-//! The client of an engine: over its Unix socket, or over HTTP with a token.
+//! The client of an engine: over its Unix socket, over HTTP with a token, or in the engine's own process.
 //!
 //! | file | what |
 //! |---|---|
 //! | `transport` | one request: connect, start an engine, retry, versions, errors |
+//! | `in_process` | the same without a socket: the router is called |
 //! | `calls` | a typed method for each thing that people and scripts ask |
 //! | `documents` `files` `sessions` | the same for what agents work with |
+//! | `follow` | a turn log as it grows |
 //! | `lines` | streams of progress |
 //! | `holder` | one workspace in the hands of a mount: `Base` and `Publisher` over HTTP |
 //! | `control` | the connection on which the engine asks the mount |
@@ -16,7 +18,9 @@ mod calls;
 pub mod control;
 mod documents;
 mod files;
+mod follow;
 mod holder;
+mod in_process;
 mod lines;
 mod sessions;
 mod transport;
@@ -28,4 +32,5 @@ pub use control::{ControlHandler, End};
 pub use documents::{Basis, DocumentContent, Put};
 pub use files::{FileBasis, FileContent};
 pub use holder::WorkspaceClient;
+pub use in_process::InProcess;
 pub use transport::{Client, Endpoint, EngineStarter};

@@ -1,11 +1,15 @@
 //! The client when the engine is away: starters, patience, lines that are cut.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
 use parking_lot::Mutex;
+use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use vfs_core::base::Base;
@@ -13,8 +17,10 @@ use vfs_core::id::{TreeId, WorkspaceId};
 use vfs_core::{Kind, Result};
 
 use super::{Client, Endpoint, EngineStarter};
-use crate::server::tests_world::World;
+use crate::server::tests_world::{World, content, publish};
 use crate::wire::job::CheckRequest;
+use crate::wire::transfer::{LocalPath, ScanRequest};
+use crate::wire::workspace::CreateWorkspace;
 
 /// Starts an engine when asked, and counts.
 #[derive(Default)]
@@ -106,4 +112,55 @@ async fn frames_of_another_number_than_asked_for_are_refused() {
     let (_folder, client) = fake_engine(answer(&format!("content-length: {}\r\n", body.len()), body));
     let base = client.holder(WorkspaceId::from_bytes([0; 16]));
     assert_eq!(base.trees(&[TreeId::from_bytes([1; 32])]).await.unwrap_err().kind(), Kind::Internal);
+}
+
+/// Everything that a client may get, as text: whole answers, refusals, streams of bytes and of lines.
+async fn asked(client: &Client) -> Vec<String> {
+    let scan = ScanRequest { folder: LocalPath::new(Path::new("/none")), ..ScanRequest::default() };
+    let request = |name: &str| CreateWorkspace { name: name.into(), ..CreateWorkspace::default() };
+    let snapshot = client.resolve("w").await.unwrap().snapshot;
+    let body = client.content(snapshot, b"file", 3, None).await.unwrap();
+    let parts: Vec<_> = body.map(Result::unwrap).collect().await;
+    vec![
+        format!("{:?}", client.workspaces().await),
+        format!("{:?}", client.workspace("w").await),
+        format!("{:?}", client.list(snapshot, b"", None, 10).await),
+        format!("{:?}", client.snapshot_object(snapshot).await),
+        format!("{:?}", client.create_workspace(&request("w")).await.unwrap_err()),
+        format!("{:?}", client.create_workspace(&request("../x")).await.unwrap_err()),
+        format!("{:?}", client.workspace("none").await.unwrap_err()),
+        format!("{:?}", client.raw(Method::POST, "/v1/nothing", Bytes::from_static(b"x")).await.unwrap_err()),
+        format!("{:?}", client.content(snapshot, b"none", 0, None).await.err()),
+        format!(
+            "{:?}",
+            client.check(&CheckRequest::default(), |_| {}).await.map(|report| (report.snapshots, report.damages))
+        ),
+        format!("{:?}", client.scan(&scan, |_| {}).await),
+        format!("{:?}", parts.concat()),
+    ]
+}
+
+#[tokio::test]
+async fn in_process_everything_is_answered_as_over_the_socket() {
+    let world = World::new().await;
+    world.repo.create_workspace("w", None, None).await.unwrap();
+    publish(&world, "w", b"file", &[content(1, 100_000), content(2, 200_000)]).await;
+    let direct = Client::in_process(crate::server::router(world.state.clone())).unwrap();
+    let (over_socket, in_process) = (asked(&world.client).await, asked(&direct).await);
+    for (socket, process) in over_socket.iter().zip(&in_process) {
+        assert_eq!(socket, process);
+    }
+    assert!(over_socket[11].len() > 300_000, "the stream had no content");
+    // Without the extension the router would not know where the request comes from.
+    let holder = direct.holder(WorkspaceId::from_bytes([0; 16]));
+    assert_eq!(holder.trees(&[TreeId::from_bytes([1; 32])]).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(direct.endpoint().to_string(), "this process");
+}
+
+#[tokio::test]
+async fn in_process_the_engine_stops_when_asked() {
+    let mut world = World::new().await;
+    let direct = Client::in_process(crate::server::router(world.state.clone())).unwrap();
+    direct.shutdown().await.unwrap();
+    (&mut world.served).await.unwrap().unwrap();
 }

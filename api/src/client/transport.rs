@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 use vfs_core::{Error, Kind, Result};
 
+use super::in_process::InProcess;
 use crate::limits::{ANSWER_MAX, CONNECT_DEADLINE, REQUEST_DEADLINE, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use crate::wire::ErrorBody;
 use crate::wire::error::kind_of_status;
@@ -33,6 +34,8 @@ pub enum Endpoint {
         /// The bearer token.
         token: String,
     },
+    /// The engine of this process.
+    InProcess(InProcess),
 }
 
 impl std::fmt::Display for Endpoint {
@@ -40,6 +43,7 @@ impl std::fmt::Display for Endpoint {
         match self {
             Endpoint::Unix(path) => path.display().fmt(f),
             Endpoint::Http { url, .. } => f.write_str(url),
+            Endpoint::InProcess(_) => f.write_str("this process"),
         }
     }
 }
@@ -81,11 +85,23 @@ impl Link {
         let (builder, base) = match &endpoint {
             Endpoint::Unix(path) => (builder.unix_socket(path.clone()), "http://esker".to_owned()),
             Endpoint::Http { url, .. } => (builder.tcp_nodelay(true), url.trim_end_matches('/').to_owned()),
+            Endpoint::InProcess(_) => (builder, "http://esker".to_owned()),
         };
         let http = builder
             .build()
             .map_err(|error| Error::new(Kind::Internal, "the HTTP client cannot be made").because(error))?;
         Ok(Link { endpoint, base, http })
+    }
+
+    /// Sends one request; returns when the head of its answer is there.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        match &self.endpoint {
+            Endpoint::InProcess(engine) => {
+                let request = request.build().map_err(|error| failed_to_send(&self.endpoint, error))?;
+                engine.answer(request).await.map_err(|error| Failure { error, unreached: false })
+            }
+            _ => request.send().await.map_err(|error| failed_to_send(&self.endpoint, error)),
+        }
     }
 }
 
@@ -386,7 +402,7 @@ impl Client {
         let request = link.http.request(method.clone(), format!("{}{path}", link.base));
         let request = request.header(VERSION_HEADER, self.0.version);
         match &link.endpoint {
-            Endpoint::Unix(_) => request,
+            Endpoint::Unix(_) | Endpoint::InProcess(_) => request,
             Endpoint::Http { token, .. } => request.bearer_auth(token),
         }
     }
@@ -434,11 +450,8 @@ impl Client {
         path: &str,
         deadline: Instant,
     ) -> Result<Response, Failure> {
-        let sent = match timeout_at(deadline, request.send()).await {
-            Ok(sent) => sent,
-            Err(_) => return Err(Failure { error: too_slow(path), unreached: false }),
-        };
-        let response = sent.map_err(|error| failed_to_send(&link.endpoint, error))?;
+        let sent = timeout_at(deadline, link.send(request)).await;
+        let response = sent.unwrap_or_else(|_| Err(Failure { error: too_slow(path), unreached: false }))?;
         self.check_version(&response, path).map_err(|error| Failure { error, unreached: false })?;
         Ok(response)
     }

@@ -24,6 +24,8 @@ struct Counts {
     requests: u64,
     holders: u64,
     last: Instant,
+    /// It counts as used until then.
+    kept: Instant,
 }
 
 /// What is being counted.
@@ -44,7 +46,8 @@ pub(super) struct InUse {
 
 impl Default for Activity {
     fn default() -> Self {
-        Activity(Arc::new(Mutex::new(Counts { requests: 0, holders: 0, last: Instant::now() })))
+        let now = Instant::now();
+        Activity(Arc::new(Mutex::new(Counts { requests: 0, holders: 0, last: now, kept: now })))
     }
 }
 
@@ -59,7 +62,13 @@ impl Activity {
     /// How long nobody has used the engine; zero while somebody does.
     pub(super) fn idle_for(&self) -> Duration {
         let counts = self.0.lock();
-        if counts.requests + counts.holders > 0 { Duration::ZERO } else { counts.last.elapsed() }
+        let used = counts.requests + counts.holders > 0 || counts.kept > Instant::now();
+        if used { Duration::ZERO } else { counts.last.elapsed() }
+    }
+
+    /// Counts the engine as used for so long from now.
+    pub(super) fn keep(&self, time: Duration) {
+        self.0.lock().kept = Instant::now() + time;
     }
 
     /// Requests and holders under way.

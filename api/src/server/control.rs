@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use vfs_core::base::{Lease, PublishNote};
+use vfs_core::files;
 use vfs_core::id::{SnapshotId, WorkspaceId};
 use vfs_core::workspace::Status;
 use vfs_core::{Error, Kind, Result};
@@ -24,7 +25,8 @@ use super::ServerState;
 use super::activity::Using;
 use super::error::{ApiResult, Path, Query, log};
 use crate::limits::{
-    BARRIER_DEADLINE, CONTROL_MESSAGE_MAX, CONTROL_PENDING_MAX, CONTROL_PING, CONTROL_SILENCE_MAX, LEASE_RENEWAL,
+    BARRIER_DEADLINE, CONTROL_MESSAGE_MAX, CONTROL_PENDING_MAX, CONTROL_PING, CONTROL_SILENCE_MAX, FILES_DEADLINE,
+    LEASE_RENEWAL,
     RELEASE_DEADLINE, STATUS_DEADLINE, SWAP_DEADLINE,
 };
 use crate::wire::mount::LeaseQuery;
@@ -114,6 +116,11 @@ impl Holder {
     /// The holder shows another snapshot from now on.
     pub async fn swap_base(&self, snapshot: SnapshotId) -> Result<()> {
         self.call(ControlCall::SwapBase { snapshot }, SWAP_DEADLINE).await
+    }
+
+    /// Does something with the files that the holder shows; a change is level *local* and known to the kernel then.
+    pub async fn files(&self, request: files::Request) -> Result<files::Answer> {
+        self.call(ControlCall::Files { request }, FILES_DEADLINE).await
     }
 
     /// The holder publishes, unmounts and gives its lease back.

@@ -16,7 +16,7 @@ use crate::wire::error::{ErrorBody, ErrorDetail, status};
 
 /// An error as an answer.
 #[derive(Debug)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     error: Error,
 }

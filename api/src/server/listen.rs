@@ -1,7 +1,7 @@
 //! The engine's sockets: where they are, who may open them, and how serving ends.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use vfs_core::{Error, Kind, Result};
 use super::auth::Peer;
 use super::{ServerState, router};
 use crate::limits::SHUTDOWN_GRACE;
+use crate::page;
 
 /// Where to listen.
 #[derive(Debug, Clone, Default)]
@@ -60,10 +61,19 @@ impl Bound {
     /// Serves until `shutdown` or [`ServerState::stop`], then lets what is under way finish for a while.
     pub async fn serve(self, state: ServerState, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
         let app = router(state.clone());
+        let address = self.tcp_address();
+        let with_page = match address {
+            Some(address) => app.clone().merge(page::router(&state, address)?),
+            None => Router::new(),
+        };
+        if address.is_some() {
+            state.door().listens(address);
+        }
         let (socket, file) = self.unix.map_or((None, None), |(listener, file)| (Some(listener), Some(file)));
-        let unix = serve_unix(socket, app.clone(), state.clone());
-        let tcp = serve_tcp(self.tcp, app, state.clone());
-        let serving = async { tokio::try_join!(unix, tcp).map(|_| ()) };
+        let unix = serve_unix(socket, app, state.clone());
+        let tcp = serve_tcp(self.tcp, with_page, state.clone());
+        let page = serve_page(state.clone());
+        let serving = async { tokio::try_join!(unix, tcp, page).map(|_| ()) };
         tokio::pin!(serving);
         tokio::select! {
             ended = &mut serving => return ended,
@@ -96,6 +106,29 @@ async fn serve_tcp(listener: Option<TcpListener>, app: Router, state: ServerStat
     let service = app.into_make_service_with_connect_info::<Peer>();
     let served = axum::serve(Tcp(listener), service).with_graceful_shutdown(async move { state.stopped().await });
     served.await.map_err(|error| Error::io("the TCP port cannot be served", error))
+}
+
+/// Opens a port of this machine for the page alone once somebody asks for a link, unless it is on a TCP port already.
+async fn serve_page(state: ServerState) -> Result<()> {
+    loop {
+        tokio::select! {
+            () = state.stopped() => return Ok(()),
+            () = state.door().wanted() => {}
+        }
+        let opened = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        match opened.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+            Ok((address, listener)) => {
+                let app = page::router_alone(&state, address)?;
+                state.door().listens(Some(address));
+                tracing::info!(%address, "the page listens");
+                return serve_tcp(Some(listener), app, state).await;
+            }
+            Err(error) => {
+                tracing::warn!("no port for the page: {error}");
+                state.door().listens(None);
+            }
+        }
+    }
 }
 
 /// A TCP port whose connections send small answers at once.

@@ -7,23 +7,32 @@
 //! | `envelope` | what all requests have in common: version, request id, log line |
 //! | `activity` | who is using the engine |
 //! | `engine` `workspaces` `snapshots` `content` `transfer` `maintenance` | what people and scripts ask |
+//! | `documents` | skills, memories, instructions |
+//! | `files` | files of a live workspace or of a snapshot, by path |
+//! | `sessions` `follow` | turn logs: kept, and watched as they grow |
 //! | `mount` `control` | what mounts ask, and are asked |
+//! | `admin` | the link to the page |
 //!
 //! Keeps true: a handler translates a request into calls of the repo (or of a live holder) and their answer into a
 //! response; what an operation means is decided below. Every error has one shape, and its cause stays in the log.
 
 mod activity;
+mod admin;
 mod auth;
 mod content;
 mod control;
+mod documents;
 mod engine;
 mod envelope;
 mod error;
+mod files;
+pub(crate) mod follow;
 mod jobs;
 mod listen;
 mod maintenance;
 mod mount;
-mod query;
+pub(crate) mod query;
+mod sessions;
 mod snapshots;
 mod state;
 mod transfer;
@@ -40,13 +49,16 @@ use axum::middleware::from_fn_with_state;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use vfs_core::limits::DOCUMENT_MAX;
 
 pub use auth::{Peer, Token};
 pub use control::{Holder, Holders};
 pub use listen::{Bound, Listeners, serve};
 pub use state::{EngineInfo, ServerState};
 
-use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, JSON_BODY_MAX};
+use vfs_core::limits::FILE_WRITE_MAX;
+
+use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, EVENTS_BODY_MAX, JSON_BODY_MAX};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -62,7 +74,10 @@ use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, JSON_BODY_MAX};
         (name = "engine", description = "The process itself"),
         (name = "workspaces", description = "Named, writable trees"),
         (name = "snapshots", description = "Immutable states and the files in them"),
+        (name = "documents", description = "Versioned files in the database: skills, memories, instructions"),
+        (name = "files", description = "Files of a live workspace, or of one of its snapshots, by path"),
         (name = "transfer", description = "Folders of the engine's machine; over the Unix socket only"),
+        (name = "sessions", description = "Conversations and their turn logs"),
         (name = "maintenance", description = "Check and gc"),
         (name = "mount", description = "For holders: leases, objects in bulk, publishes, control"),
     ),
@@ -92,7 +107,10 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 fn api() -> OpenApiRouter<ServerState> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(plain().layer(DefaultBodyLimit::max(JSON_BODY_MAX)))
+        .merge(contents().layer(DefaultBodyLimit::max(DOCUMENT_MAX)))
+        .merge(events().layer(DefaultBodyLimit::max(EVENTS_BODY_MAX)))
         .merge(batches().layer(DefaultBodyLimit::max(CHUNKS_BODY_MAX)))
+        .merge(file_contents().layer(DefaultBodyLimit::max(FILE_WRITE_MAX)))
         .merge(changes().layer(DefaultBodyLimit::max(CHANGES_BODY_MAX)))
 }
 
@@ -102,6 +120,7 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(engine::status))
         .routes(routes!(engine::shutdown))
         .routes(routes!(engine::openapi))
+        .routes(routes!(admin::link))
         .routes(routes!(workspaces::list, workspaces::create))
         .routes(routes!(workspaces::get, workspaces::delete))
         .routes(routes!(workspaces::log))
@@ -114,9 +133,23 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(snapshots::list))
         .routes(routes!(snapshots::content))
         .routes(routes!(snapshots::diff))
+        .routes(routes!(documents::list))
+        .routes(routes!(documents::versions))
+        .routes(routes!(documents::restore))
+        .routes(routes!(files::stat))
+        .routes(routes!(files::list))
+        .routes(routes!(files::edit))
+        .routes(routes!(files::names))
+        .routes(routes!(files::glob))
+        .routes(routes!(files::grep))
         .routes(routes!(transfer::scan_folder))
         .routes(routes!(transfer::import_folder))
         .routes(routes!(transfer::export_snapshot))
+        .routes(routes!(sessions::list, sessions::create))
+        .routes(routes!(sessions::get))
+        .routes(routes!(sessions::take, sessions::renew, sessions::release))
+        .routes(routes!(sessions::turns))
+        .routes(routes!(sessions::end_turn))
         .routes(routes!(maintenance::check))
         .routes(routes!(maintenance::gc))
         .routes(routes!(mount::attach))
@@ -130,9 +163,24 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(control::connect))
 }
 
+/// Contents of documents.
+fn contents() -> OpenApiRouter<ServerState> {
+    OpenApiRouter::default().routes(routes!(documents::content, documents::put, documents::delete))
+}
+
+/// Events on their way in, and out.
+fn events() -> OpenApiRouter<ServerState> {
+    OpenApiRouter::default().routes(routes!(sessions::events, sessions::append))
+}
+
 /// Content on its way in.
 fn batches() -> OpenApiRouter<ServerState> {
     OpenApiRouter::default().routes(routes!(mount::put_chunks))
+}
+
+/// Whole files on their way in.
+fn file_contents() -> OpenApiRouter<ServerState> {
+    OpenApiRouter::default().routes(routes!(files::content, files::write))
 }
 
 /// Change sets on their way in.

@@ -12,6 +12,9 @@ use vfs_core::repo::Repo;
 use super::activity::Activity;
 use super::auth::Token;
 use super::control::Holders;
+use super::files::Free;
+use crate::limits::PAGE_KEEPS;
+use crate::page::Door;
 
 /// The engine as its handlers see it. Clones are the same engine.
 #[derive(Clone)]
@@ -33,7 +36,9 @@ struct Inner {
     clock: Arc<dyn Clock>,
     info: EngineInfo,
     holders: Holders,
+    free: Free,
     activity: Activity,
+    door: Door,
     started: Instant,
     stopping: watch::Sender<bool>,
 }
@@ -46,7 +51,9 @@ impl ServerState {
             clock,
             info,
             holders: Holders::default(),
+            free: Free::default(),
             activity: Activity::default(),
+            door: Door::default(),
             started: Instant::now(),
             stopping: watch::Sender::new(false),
         }))
@@ -88,12 +95,31 @@ impl ServerState {
         &*self.0.clock
     }
 
+    pub(super) fn shared_clock(&self) -> Arc<dyn Clock> {
+        self.0.clock.clone()
+    }
+
+    /// Workspaces that nobody holds.
+    pub(super) fn free(&self) -> &Free {
+        &self.0.free
+    }
+
     pub(super) fn info(&self) -> &EngineInfo {
         &self.0.info
     }
 
     pub(super) fn token(&self) -> Option<&Token> {
         self.0.info.token.as_ref()
+    }
+
+    /// The door of the admin page.
+    pub(crate) fn door(&self) -> &Door {
+        &self.0.door
+    }
+
+    /// Somebody reads the page: an engine that would leave stays for a while.
+    pub(crate) fn keep_for_readers(&self) {
+        self.activity().keep(PAGE_KEEPS);
     }
 
     pub(super) fn activity(&self) -> &Activity {

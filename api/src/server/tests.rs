@@ -2,9 +2,11 @@
 
 mod auth;
 mod control;
+mod documents;
 mod files;
 mod objects;
 mod publish;
+mod sessions;
 pub(crate) mod world;
 
 use axum::http::StatusCode;

@@ -15,6 +15,7 @@ use vfs_core::{Error, Kind, Result};
 use super::ServerState;
 use super::control::Holder;
 use super::error::{ApiResult, JsonBody, Path, Query};
+use super::files::free::{engine_holder, reclaim};
 use super::snapshots::{HEAD, parse_spec};
 use crate::limits::{LOG_DEFAULT, LOG_MAX};
 use crate::wire::ErrorBody;
@@ -79,6 +80,8 @@ pub(super) async fn get(State(state): State<ServerState>, Path(name): Path<Strin
 )]
 pub(super) async fn delete(State(state): State<ServerState>, Path(name): Path<String>) -> ApiResult<StatusCode> {
     let workspace = state.repo().workspace(&name).await?;
+    let turn = state.free().turn(workspace.id).await;
+    reclaim(&state, &state.repo().workspace(&workspace.id.to_hex()).await?, &turn).await?;
     state.repo().delete_workspace(workspace.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -185,6 +188,8 @@ pub(super) async fn restore(
     match reachable_holder(&state, &workspace)? {
         Some(holder) => Ok(Json(restore_attached(&state, &holder, to, note).await?)),
         None => {
+            let turn = state.free().turn(workspace.id).await;
+            reclaim(&state, &repo.workspace(&workspace.id.to_hex()).await?, &turn).await?;
             let done = repo.restore(workspace.id, None, to, note).await?;
             Ok(Json(Restored { safety: done.safety, snapshot: done.snapshot, mounted: false }))
         }
@@ -238,6 +243,8 @@ pub(super) fn reachable_holder(state: &ServerState, workspace: &WorkspaceInfo) -
         return Ok(Some(holder));
     }
     match &workspace.holder {
+        // The engine itself, for a moment; what it is about to write is not acknowledged yet.
+        Some(lease) if lease.holder == engine_holder(workspace.id) => Ok(None),
         Some(lease) if is_fresh(state, lease) => Err(Error::new(
             Kind::Unavailable,
             format!(

@@ -37,6 +37,12 @@ pub enum ControlCall {
         /// The snapshot, which the workspace's ref already points at.
         snapshot: SnapshotId,
     },
+    /// Do something with the workspace's files; the answer is a `vfs_core::files::Answer`, given when a change is on disk
+    /// and the kernel knows.
+    Files {
+        /// What.
+        request: vfs_core::files::Request,
+    },
     /// Publish, unmount, give the lease back; the answer is `null` and ends the connection.
     Release,
 }
@@ -49,6 +55,7 @@ impl ControlCall {
             ControlCall::Thaw => "thaw",
             ControlCall::Status => "status",
             ControlCall::SwapBase { .. } => "swap_base",
+            ControlCall::Files { .. } => "files",
             ControlCall::Release => "release",
         }
     }

@@ -4,6 +4,7 @@
 //! Names and paths are bytes: in JSON they stand as (lossy) text, with their exact bytes in hexadecimal beside it where
 //! they are not UTF-8; in queries they are percent-encoded bytes. These types decide nothing.
 
+pub mod admin;
 pub mod control;
 pub mod diff;
 pub mod document;

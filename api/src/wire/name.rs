@@ -58,6 +58,11 @@ pub fn to_segment(text: &str) -> String {
     percent_encode(text.as_bytes(), SEGMENT).to_string()
 }
 
+/// Percent-encodes bytes for one segment of a URL's path.
+pub fn to_segment_bytes(bytes: &[u8]) -> String {
+    percent_encode(bytes, SEGMENT).to_string()
+}
+
 /// The bytes of a percent-encoded query value; `+` is a space, as forms send it.
 pub fn from_query(value: &str) -> Vec<u8> {
     percent_encoding::percent_decode_str(&value.replace('+', " ")).collect()

@@ -5,24 +5,26 @@ use super::*;
 #[test]
 fn the_kernel_is_told_who_and_how() {
     let options = MountOptions { allow_other: true, ..MountOptions::default() };
-    let data = mount_data(7, &options).into_string().unwrap();
+    let data = mount_data(7, &options, Permissions::ByKernel).into_string().unwrap();
     assert!(data.starts_with("fd=7,rootmode=40000,user_id="), "{data}");
     assert!(data.contains(",default_permissions,max_read=1048576"), "{data}");
     assert!(data.ends_with(",allow_other"), "{data}");
-    assert!(!mount_data(7, &MountOptions::default()).into_string().unwrap().contains("allow_other"));
+    assert!(
+        !mount_data(7, &MountOptions::default(), Permissions::ByKernel).into_string().unwrap().contains("allow_other")
+    );
 }
 
 #[test]
 fn the_helper_is_told_the_same() {
     let options = MountOptions { read_only: true, fs_name: "a\\b".into(), ..MountOptions::default() };
-    let text = helper_options(&options).into_string().unwrap();
+    let text = helper_options(&options, Permissions::ByKernel).into_string().unwrap();
     assert_eq!(text, "nosuid,nodev,default_permissions,max_read=1048576,subtype=esker,fsname=a\\\\b,ro");
 }
 
 #[test]
 fn a_name_cannot_smuggle_options_in() {
     let options = MountOptions { fs_name: "esker,suid".into(), ..MountOptions::default() };
-    assert_eq!(mount(Path::new("/nowhere"), &options).unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(mount(Path::new("/nowhere"), &options, Permissions::ByKernel).unwrap_err().kind(), Kind::Invalid);
 }
 
 #[test]
@@ -44,7 +46,7 @@ fn the_helper_mounts_and_unmounts() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let device = mount_through_helper(folder.path(), &MountOptions::default()).unwrap();
+    let device = mount_through_helper(folder.path(), &MountOptions::default(), Permissions::ByKernel).unwrap();
     assert!(crate::is_mounted(folder.path()));
     let top = crate::mountinfo::topmost(&folder.path().canonicalize().unwrap()).unwrap().unwrap();
     assert_eq!(top.kind, "fuse.esker");

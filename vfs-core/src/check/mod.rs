@@ -1,11 +1,14 @@
 //! check: looks for damage and changes nothing. What it finds goes into its report; only what keeps it from looking at
 //! all (no bucket, no database) is an error.
 //!
-//! Quick: the database's own check, every row of refs, histories and leases, the index against the bucket's list, and
-//! that everything reachable from every history can be read and is in the index. Full: every pack and object as well.
+//! Quick: the database's own check, every row of refs, histories, leases, documents and sessions, every event, the index
+//! against the bucket's list, and that everything reachable from every history can be read and is in the index. Full:
+//! every pack, object and content of a document as well.
 
+mod documents;
 mod hits;
 mod packs;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -82,7 +85,9 @@ async fn look(store: &Store, options: CheckOptions, progress: &OnProgress) -> Re
     for line in store.database().integrity().await? {
         check.note(format!("the database says: {line}"));
     }
+    check.documents(options.full).await?;
     let roots = check.roots().await?;
+    check.sessions().await?;
     let bad_packs = check.packs().await?;
     let reachable = check.walk(&roots).await?;
     check.located(&reachable, &bad_packs).await?;

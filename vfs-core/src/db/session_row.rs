@@ -210,6 +210,11 @@ impl Chain {
         Ok(())
     }
 
+    /// Whether it stands behind the event with this sequence.
+    pub(super) fn is_at(&self, sequence: u64) -> bool {
+        self.sequence == sequence
+    }
+
     /// Compares with what the session's row says, once this is where it must be the same.
     pub(super) fn compare(&self, row: &SessionRow) -> Result<()> {
         match self.sequence {

@@ -9,6 +9,7 @@ mod leases;
 mod moves;
 mod open;
 mod publish;
+mod sessions;
 #[cfg(test)]
 pub(crate) mod tests;
 mod workspaces;
@@ -18,12 +19,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::broadcast;
 
 use crate::base::{Attached, Lease, PublishNote};
 use crate::clock::{Clock, Time};
 use crate::db::Database;
 use crate::error::Result;
-use crate::id::{HolderId, RepoId, SnapshotId, TenantId, WorkspaceId};
+use crate::id::{HolderId, RepoId, SessionId, SnapshotId, TenantId, WorkspaceId};
 use crate::object::{Ino, Node, Snapshot, Subtree};
 use crate::objects::Objects;
 use crate::progress::OnProgress;
@@ -50,6 +52,8 @@ struct Inner {
     /// Leases whose control connection is open.
     connected: Mutex<HashSet<(WorkspaceId, HolderId, u64)>>,
     sessions: publish::Sessions,
+    /// Sessions that have new events, for whoever follows them.
+    news: broadcast::Sender<SessionId>,
 }
 
 /// How a repo is opened.

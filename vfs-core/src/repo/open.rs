@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::db::{Database, meta};
 use crate::error::{Error, Kind, Result};
 use crate::id::{IdKey, RepoId};
+use crate::limits::SESSION_NEWS_MAX;
 use crate::store::Store;
 
 const FORMAT: &str = "esker 0";
@@ -129,6 +130,7 @@ async fn assemble(database: Database, bucket: Bucket, clock: Arc<dyn Clock>) -> 
         clock,
         connected,
         sessions: Sessions::default(),
+        news: tokio::sync::broadcast::Sender::new(SESSION_NEWS_MAX),
     };
     Ok(Repo { inner: Arc::new(inner) })
 }

@@ -30,6 +30,10 @@ impl TestClock {
         let mut now = self.0.lock();
         *now = Time::from_nanos(now.as_nanos() + by.as_nanos() as i128);
     }
+
+    pub(crate) fn set(&self, to: Time) {
+        *self.0.lock() = to;
+    }
 }
 
 impl Clock for TestClock {

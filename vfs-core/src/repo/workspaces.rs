@@ -24,7 +24,7 @@ impl Repo {
         source: Option<&str>,
         at: Option<SnapshotId>,
     ) -> Result<WorkspaceInfo> {
-        check_name(name)?;
+        check_name("workspace", name)?;
         if source.is_some_and(|source| source.len() > DESCRIPTION_MAX) {
             return Err(Error::new(Kind::Invalid, format!("a source may have at most {DESCRIPTION_MAX} bytes")));
         }
@@ -218,8 +218,8 @@ pub(super) async fn add_snapshot(batch: &Batch, snapshot: Snapshot) -> Result<Sn
 }
 
 /// A name becomes a folder and is written as `name@snapshot:path`.
-fn check_name(name: &str) -> Result<()> {
-    let invalid = |why: &str| Err(Error::new(Kind::Invalid, format!("the workspace name {name:?} {why}")));
+pub(super) fn check_name(what: &str, name: &str) -> Result<()> {
+    let invalid = |why: &str| Err(Error::new(Kind::Invalid, format!("the {what} name {name:?} {why}")));
     let allowed = |letter: char| letter.is_alphanumeric() || "._-+".contains(letter);
     match name {
         "" => invalid("is empty"),

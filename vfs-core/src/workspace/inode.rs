@@ -124,6 +124,28 @@ impl Inode {
         }
     }
 
+    /// A new inode, without a name yet.
+    pub(super) fn new(body: InodeBody, mode: u16, owner: (u32, u32), time: Time, changed_at: u64) -> Inode {
+        Inode {
+            mode,
+            uid: owner.0,
+            gid: owner.1,
+            nlink: 0,
+            mtime: time,
+            ctime: time,
+            atime: None,
+            body,
+            xattrs: InodeXattrs::Own(Arc::new(Xattrs::default())),
+            parent: None,
+            linked: false,
+            names: None,
+            references: 0,
+            residents: 0,
+            changed_at,
+            adopted: 0,
+        }
+    }
+
     pub(super) fn kind(&self) -> FileKind {
         match &self.body {
             InodeBody::File(_) => FileKind::File,

@@ -24,6 +24,7 @@ mod names;
 mod open;
 mod publish;
 mod record;
+mod replace;
 mod send;
 mod state;
 mod swap;
@@ -42,6 +43,7 @@ pub use answer::{
 };
 pub use committer::Done;
 pub use folder::{HolderFolder, HolderInfo};
+pub use replace::Replaced;
 
 use crate::base::{Lease, Publisher};
 use crate::clock::Clock;

@@ -174,6 +174,18 @@ impl Workspace {
         }
         Ok(())
     }
+
+    /// All names of a directory without `.` and `..`, in no order; the kind where it is known without asking the base.
+    pub fn names(&self, ino: Ino) -> Answer<Vec<(Name, Option<FileKind>)>> {
+        let mut state = self.state.lock();
+        let rows = state.view(ino, 0)?;
+        let kind_of = |row: &Row| row.kind.or_else(|| state.inodes.get(&row.ino).map(|inode| inode.kind()));
+        let names = rows.iter().map(|row| (row.name.clone(), kind_of(row))).collect();
+        if let Some(directory) = state.inodes.get_mut(&ino).and_then(|inode| inode.directory_mut()) {
+            directory.listings.finished();
+        }
+        Ok(names)
+    }
 }
 
 impl State {

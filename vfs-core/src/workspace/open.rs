@@ -96,6 +96,7 @@ async fn replay(state: &mut State, found: &Found) -> Result<u64> {
     while let Some((record, end)) = records.next()? {
         replay_record(state, &record, end).await?;
     }
+    state.drop_nameless();
     Ok(records.position())
 }
 
@@ -122,7 +123,7 @@ async fn replay_record(state: &mut State, record: &Record<'_>, end: u64) -> Resu
     state.apply(record, data_position, end)?;
     let lost = match *record {
         Record::Unlink { ino, .. } => Some(ino),
-        Record::Rename { replaced, exchange: false, .. } => replaced,
+        Record::Rename { replaced, exchange: false, .. } | Record::Place { replaced, .. } => replaced,
         _ => None,
     };
     // An open file that lost its last name ended with the mount; later records may still speak of it.

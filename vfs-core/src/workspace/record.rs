@@ -60,6 +60,10 @@ pub(super) enum Record<'a> {
     Zero { ino: Ino, offset: u64, length: u64, size: u64, mode: Option<u16>, time: Time },
     /// An extended attribute is set or removed.
     Xattr { ino: Ino, name: &'a [u8], value: Option<&'a [u8]>, time: Time },
+    /// A new file without a name. If no [`Record::Place`] follows, it never was.
+    Fresh { ino: Ino, mode: u16, uid: u32, gid: u32, time: Time },
+    /// A fresh file, complete by now, gets its name; what has the name goes.
+    Place { ino: Ino, parent: Ino, name: &'a [u8], replaced: Option<Ino>, time: Time },
 }
 
 /// Where an adopted inode is.
@@ -153,6 +157,18 @@ impl<'a> Record<'a> {
                 out.bytes(value.unwrap_or_default());
                 out.time(time);
             }
+            Record::Fresh { ino, mode, uid, gid, time } => {
+                out.u8(11);
+                out.varint(ino.0);
+                for value in [u32::from(mode), uid, gid] {
+                    out.varint(value.into());
+                }
+                out.time(time);
+            }
+            Record::Place { ino, parent, name, replaced, time } => {
+                put_named(out, 12, ino, parent, name, time);
+                put_option(out, replaced.map(|ino| ino.0));
+            }
         }
     }
 
@@ -209,6 +225,17 @@ impl<'a> Record<'a> {
                 let set = from.flag()?;
                 let value = from.bytes(XATTR_VALUE_MAX)?;
                 Record::Xattr { ino, name, value: set.then_some(value), time: from.time()? }
+            }
+            11 => Record::Fresh {
+                ino: Ino(from.varint()?),
+                mode: from.varint_u32()? as u16,
+                uid: from.varint_u32()?,
+                gid: from.varint_u32()?,
+                time: from.time()?,
+            },
+            12 => {
+                let (ino, parent, name, time) = take_named(&mut from)?;
+                Record::Place { ino, parent, name, replaced: take_option(&mut from)?.map(Ino), time }
             }
             tag => return Err(from.corrupt(format!("has the unknown kind {tag}: a newer Esker wrote it"))),
         };
@@ -337,6 +364,9 @@ mod tests {
             Record::Zero { ino, offset: 5, length: 6, size: 11, mode: None, time },
             Record::Xattr { ino, name: b"user.a", value: Some(b""), time },
             Record::Xattr { ino, name: b"user.a", value: None, time },
+            Record::Fresh { ino, mode: 0o640, uid: 1, gid: 2, time },
+            Record::Place { ino, parent, name, replaced: Some(Ino(5)), time },
+            Record::Place { ino, parent, name, replaced: None, time },
         ];
         for record in records {
             let mut writer = Writer::default();

@@ -17,7 +17,7 @@ use crate::clock::Time;
 use crate::error::{Error, Kind, Result};
 use crate::id::SnapshotId;
 use crate::name::Name;
-use crate::object::{Ino, Node, Snapshot, Subtree, Target, Xattrs};
+use crate::object::{FileKind, Ino, Node, Snapshot, Subtree, Target};
 
 /// Everything of a workspace that changes, under one lock.
 pub(super) struct State {
@@ -265,27 +265,9 @@ impl State {
                 Ok(())
             }
             Record::Make { parent, name, ino, kind, mode, uid, gid, rdev, target, time } => {
-                let inode = Inode {
-                    mode,
-                    uid,
-                    gid,
-                    nlink: 1,
-                    mtime: time,
-                    ctime: time,
-                    atime: None,
-                    body: InodeBody::new(kind, rdev, target),
-                    xattrs: InodeXattrs::Own(Arc::new(Xattrs::default())),
-                    parent: None,
-                    linked: false,
-                    names: None,
-                    references: 0,
-                    residents: 0,
-                    changed_at: end,
-                    adopted: self.period,
-                };
-                self.inodes.insert(ino, inode);
+                let body = InodeBody::new(kind, rdev, target);
+                self.insert_new(ino, Inode { nlink: 1, ..Inode::new(body, mode, (uid, gid), time, end) });
                 self.changed.insert(ino);
-                self.free_inos.start = self.free_inos.start.max(ino.0 + 1);
                 self.set_name((parent, name), None, Some(ino), time, end)?;
                 self.set_place(ino, Some((parent, Name::new(name)?)))
             }
@@ -363,6 +345,34 @@ impl State {
                 }
                 self.touch(ino, Some(time), end)
             }
+            Record::Fresh { ino, mode, uid, gid, time } => {
+                let body = InodeBody::new(FileKind::File, 0, &[]);
+                self.insert_new(ino, Inode::new(body, mode, (uid, gid), time, end));
+                Ok(())
+            }
+            Record::Place { ino, parent, name, replaced, time } => {
+                self.inode_mut(ino)?.nlink = 1;
+                self.set_name((parent, name), replaced, Some(ino), time, end)?;
+                self.set_place(ino, Some((parent, Name::new(name)?)))?;
+                self.touch(ino, Some(time), end)?;
+                match replaced {
+                    Some(other) => self.lose_name(other, (parent, name), time, end),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn insert_new(&mut self, ino: Ino, inode: Inode) {
+        self.inodes.insert(ino, Inode { adopted: self.period, ..inode });
+        self.free_inos.start = self.free_inos.start.max(ino.0 + 1);
+    }
+
+    /// Lets go of fresh files that never got their name, after a replay.
+    pub(super) fn drop_nameless(&mut self) {
+        let nameless = |(ino, inode): (&Ino, &Inode)| (inode.nlink == 0).then_some(*ino);
+        for ino in self.inodes.iter().filter_map(nameless).collect::<Vec<_>>() {
+            self.drop_if_idle(ino);
         }
     }
 

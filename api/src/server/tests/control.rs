@@ -72,6 +72,10 @@ impl ControlHandler for Holder {
         Ok(())
     }
 
+    async fn files(&self, _: vfs_core::files::Request) -> Result<vfs_core::files::Answer> {
+        Err(Error::new(Kind::Unsupported, "this holder has no files"))
+    }
+
     async fn release(&self) -> Result<()> {
         self.remember("release");
         let lease = self.mount.lock().await.lease;

@@ -290,14 +290,18 @@ pub async fn page(
     named.collect()
 }
 
-/// How many versions there are, whichever document they belong to.
-pub async fn count_versions(connection: &mut Connection, tenant: i64) -> Result<u64> {
-    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM document_versions WHERE tenant = ?")
-        .bind(tenant)
-        .fetch_one(connection)
-        .await
-        .map_err(failed)?;
-    Ok(count.unsigned_abs())
+/// Versions that no document counts, at most `limit`: scope, path and version.
+pub async fn strangers(connection: &mut Connection, tenant: i64, limit: u64) -> Result<Vec<(String, String, i64)>> {
+    sqlx::query_as(
+        "SELECT v.scope, v.path, v.version FROM document_versions v
+         LEFT JOIN documents d ON d.tenant = v.tenant AND d.scope = v.scope AND d.path = v.path
+         WHERE v.tenant = ? AND (d.path IS NULL OR v.version > d.newest OR v.version < 1) LIMIT ?",
+    )
+    .bind(tenant)
+    .bind(to_sql(limit))
+    .fetch_all(connection)
+    .await
+    .map_err(failed)
 }
 
 /// The answer to damaged content.

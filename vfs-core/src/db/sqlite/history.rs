@@ -85,6 +85,24 @@ pub async fn holds(connection: &mut Connection, tenant: i64, snapshot: SnapshotI
     Ok(found.is_some())
 }
 
+/// The row of a workspace that holds a snapshot; one that stays rather than an automatic one.
+pub async fn holding(
+    connection: &mut Connection,
+    workspace: WorkspaceId,
+    snapshot: SnapshotId,
+) -> Result<Option<HistoryRow>> {
+    let row = sqlx::query(
+        "SELECT workspace, sequence, snapshot, time, automatic, message, author, session, turn, row_hash
+         FROM history WHERE workspace = ? AND snapshot = ? ORDER BY automatic, sequence DESC LIMIT 1",
+    )
+    .bind(&workspace.as_bytes()[..])
+    .bind(&snapshot.as_bytes()[..])
+    .fetch_optional(connection)
+    .await
+    .map_err(failed)?;
+    row.as_ref().map(read).transpose()
+}
+
 /// Of the automatic rows that are older than an hour, keeps the newest of each hour; never touches the newest two rows.
 pub async fn thin(connection: &mut Connection, workspace: WorkspaceId, now: Time) -> Result<u64> {
     let kept_since = Time::from_nanos(now.as_nanos() - AUTOMATIC_KEPT.as_nanos() as i128);

@@ -85,6 +85,9 @@ pub async fn page(
         bytes += event.data.len();
         events.push(event);
     }
+    if at.is_at(session.last_sequence) {
+        at.compare(session)?;
+    }
     Ok(events)
 }
 
@@ -107,26 +110,13 @@ async fn chain_at(connection: &mut Connection, session: SessionId, sequence: u64
     }
 }
 
-/// Whether there are rows that the session's row does not know.
-pub async fn has_more(connection: &mut Connection, session: &SessionRow) -> Result<bool> {
-    let found: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 WHERE EXISTS (SELECT 1 FROM events WHERE session = ?1 AND (sequence > ?2 OR sequence < 1))
-         OR EXISTS (SELECT 1 FROM turns WHERE session = ?1 AND (number > ?3 OR number < 1))",
-    )
-    .bind(session.id.to_hex())
-    .bind(to_sql(session.last_sequence))
-    .bind(to_sql(session.turns))
-    .fetch_optional(connection)
-    .await
-    .map_err(failed)?;
-    Ok(found.is_some())
-}
-
-/// Sessions that events or turns name and that are not there, for whoever looks for damage.
+/// Sessions with events or turns that no row of a session knows, for whoever looks for damage.
 pub async fn strangers(connection: &mut Connection) -> Result<Vec<String>> {
     sqlx::query_scalar(
-        "SELECT session FROM events WHERE session NOT IN (SELECT id FROM sessions)
-         UNION SELECT session FROM turns WHERE session NOT IN (SELECT id FROM sessions)",
+        "SELECT e.session FROM events e LEFT JOIN sessions s ON s.id = e.session
+         WHERE s.id IS NULL OR e.sequence > s.last_sequence OR e.sequence < 1
+         UNION SELECT t.session FROM turns t LEFT JOIN sessions s ON s.id = t.session
+         WHERE s.id IS NULL OR t.number > s.turns OR t.number < 1",
     )
     .fetch_all(connection)
     .await

@@ -1,0 +1,1 @@
+//! Tools against an engine in this process.
