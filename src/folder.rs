@@ -108,6 +108,11 @@ impl DataFolder {
         self.path.join("holders")
     }
 
+    /// What sessions that run on this machine leave here: their locks, and a folder for each.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.path.join("run")
+    }
+
     /// Where `up` mounts a workspace unless told otherwise.
     pub(crate) fn mountpoint(&self, workspace: &str) -> PathBuf {
         self.path.join("mounts").join(workspace)
