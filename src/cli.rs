@@ -7,7 +7,7 @@ mod documents;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub(crate) use documents::{Doc, DocGet, DocList, DocLog, DocPut, DocRestore, DocRm, IfVersion, Within};
+pub(crate) use documents::{Doc, DocGet, DocList, DocLog, DocMount, DocPut, DocRestore, DocRm, IfVersion, Viewer, Within};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
@@ -174,6 +174,11 @@ pub(crate) struct Mount {
     /// Let other users in
     #[arg(long)]
     pub allow_other: bool,
+    /// Show documents as well, at this folder, until the workspace is unmounted
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub docs: Option<PathBuf>,
+    #[command(flatten)]
+    pub who: Viewer,
     /// Started by another command: standard output is the readiness pipe
     #[arg(long, hide = true)]
     pub detached: bool,
@@ -182,7 +187,7 @@ pub(crate) struct Mount {
 /// Options of `unmount`.
 #[derive(Debug, Args)]
 pub(crate) struct Unmount {
-    /// Where the workspace is mounted
+    /// Where the workspace or the documents are mounted
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub at: PathBuf,
     /// Unmount even if something uses it
@@ -193,7 +198,7 @@ pub(crate) struct Unmount {
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Where a workspace is mounted, or a folder inside
+    /// Where a workspace or documents are mounted, or a folder inside
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath, default_value = ".")]
     pub at: PathBuf,
 }
