@@ -7,7 +7,9 @@ mod documents;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub(crate) use documents::{Doc, DocGet, DocList, DocLog, DocMount, DocPut, DocRestore, DocRm, IfVersion, Viewer, Within};
+pub(crate) use documents::{
+    Doc, DocGet, DocList, DocLog, DocMount, DocPut, DocRestore, DocRm, IfVersion, Viewer, Within,
+};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 

@@ -111,6 +111,7 @@ impl DataFolder {
     /// What sessions that run on this machine leave here: their locks, and a folder for each.
     pub(crate) fn runs(&self) -> PathBuf {
         self.path.join("run")
+    }
 
     /// Says which process shows documents at a path.
     pub(crate) fn documents_record(&self, mountpoint: &Path) -> PathBuf {
