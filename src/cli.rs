@@ -77,6 +77,14 @@ pub(crate) enum Command {
     Workspace(Workspace),
     /// Print a link to the admin page: browse snapshots, diffs, sessions and documents
     Admin,
+    /// Let an agent work in a workspace; Ctrl-C stops it so that it can be resumed
+    Run(Run),
+    /// Run one command of an agent; started by `run`
+    #[command(hide = true)]
+    SandboxRunner {
+        /// The folder with its order
+        folder: PathBuf,
+    },
     /// Skills, memories and instructions: versioned files that workspaces share
     #[command(subcommand)]
     Doc(Doc),
@@ -323,6 +331,38 @@ pub(crate) enum Workspace {
         /// Its name
         name: String,
     },
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The model: ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN), ANTHROPIC_BASE_URL, ANTHROPIC_MODEL, ANTHROPIC_CUSTOM_HEADERS.
+The key stays in this process. Exit code 0: the agent is done; anything else says why not, and how to go on.")]
+pub(crate) struct Run {
+    /// What is to be done; with --resume, what is said in addition
+    #[arg(value_name = "TASK", required_unless_present = "resume")]
+    pub text: Option<String>,
+    /// The workspace
+    #[arg(long, short, value_name = "W", required_unless_present = "resume", conflicts_with = "resume")]
+    pub workspace: Option<String>,
+    /// Go on with this session, as its agent and with its model (the first digits of its id are enough)
+    #[arg(long, value_name = "SESSION")]
+    pub resume: Option<String>,
+    /// The agent's name; it may write the documents of agent/NAME
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub agent: String,
+    /// The user for whom it works [default: your login]
+    #[arg(long, value_name = "LOGIN")]
+    pub user: Option<String>,
+    /// A scope whose documents it may write too: org, user/NAME; may be repeated
+    #[arg(long = "grant", value_name = "SCOPE", conflicts_with = "resume")]
+    pub grants: Vec<String>,
+    /// The model
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    pub model: Option<String>,
+    /// Stop after so many turns
+    #[arg(long, value_name = "COUNT", default_value_t = harness::limits::TURNS_MAX)]
+    pub max_turns: u64,
 }
 
 /// Options of `check`.

@@ -138,7 +138,7 @@ pub(crate) fn author() -> String {
 }
 
 /// Name of this machine, for lists.
-fn host() -> String {
+pub(crate) fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
