@@ -4,7 +4,8 @@ use futures::{Stream, StreamExt};
 use reqwest::Method;
 use vfs_core::{Error, Kind, Result};
 
-use super::transport::{Client, Effort, broken};
+use super::answer::broken;
+use super::transport::{Client, Effort};
 use crate::limits::LINE_MAX;
 use crate::wire::name::{to_query, to_segment};
 use crate::wire::session::{

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use vfs_core::{Kind, Result};
 
 use super::world::World;
-use crate::client::documents::{Basis, Put};
+use crate::client::{Basis, Put};
 use crate::client::{Client, DocumentContent};
 use crate::wire::document::{
     Document, DocumentConflict, DocumentQuery, DocumentText, DocumentsQuery, RestoreDocument, WriteDocumentQuery,
