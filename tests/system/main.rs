@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a test or example may panic")]
 
 mod acceptance;
+mod agent;
+mod agent_bad_input;
 mod bad_input;
 mod claude_code;
 mod commands;
@@ -15,6 +17,7 @@ mod damage;
 mod documents;
 mod model;
 mod outside;
+mod page;
 mod random;
 mod tidy;
 mod tools;

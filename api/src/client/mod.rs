@@ -7,6 +7,7 @@
 //! | `in_process` | the same without a socket: the router is called |
 //! | `calls` | a typed method for each thing that people and scripts ask |
 //! | `documents` `files` `sessions` | the same for what agents work with |
+//! | `follow` | a turn log as it grows |
 //! | `lines` | streams of progress |
 //! | `holder` | one workspace in the hands of a mount: `Base` and `Publisher` over HTTP |
 //! | `control` | the connection on which the engine asks the mount |
@@ -19,6 +20,7 @@ mod calls;
 pub mod control;
 mod documents;
 mod files;
+mod follow;
 mod holder;
 mod in_process;
 mod lines;

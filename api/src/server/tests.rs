@@ -6,6 +6,7 @@ mod documents;
 mod files;
 mod objects;
 mod publish;
+mod sessions;
 pub(crate) mod world;
 
 use axum::http::StatusCode;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fuser::{Errno, FileAttr};
 use vfs_core::Kind;
 
-use super::core::{Core, Entry, Fresh, Listed, State, errno};
+use super::core::{CHANGED, Core, Entry, Fresh, Listed, State, errno};
 use super::listing::ALWAYS;
 use super::names::{ROOT, child, is_below, parent};
 use super::{Name, OnConflict};
@@ -96,7 +96,7 @@ impl Core {
                 return Ok(());
             }
         }
-        Err(Errno::ESTALE)
+        Err(CHANGED)
     }
 
     /// Deletes a document in the store; `false` if it is not at this version any more.
@@ -187,7 +187,7 @@ impl Core {
                 state.stored(&path, &found.scope, document.version);
                 Ok(())
             }
-            Put::Conflict(_) => Err(Errno::ESTALE),
+            Put::Conflict(_) => Err(CHANGED),
         }
     }
 }

@@ -204,6 +204,21 @@ impl Core {
         Ok(())
     }
 
+    /// Stores everything that is not stored: nobody can write or close it any more.
+    pub(super) async fn send_rest(self: &Arc<Self>) {
+        let handles: Vec<u64> = self.state.lock().open.keys().copied().collect();
+        for handle in handles {
+            let (core, after) = (self.clone(), self.clone());
+            let (done, wait) = tokio::sync::oneshot::channel();
+            self.answer(async move { core.close(handle).await }, move |_| {
+                after.forget_open(handle);
+                // Whoever waits may have gone.
+                let _ = done.send(());
+            });
+            let _ = wait.await;
+        }
+    }
+
     /// Lets go of an open document.
     pub(super) fn forget_open(&self, handle: u64) {
         self.state.lock().open.remove(&handle);

@@ -4,8 +4,7 @@ use bytes::Bytes;
 use vfs_core::{Kind, Result};
 
 use super::world::World;
-use crate::client::{Basis, Put};
-use crate::client::{Client, DocumentContent};
+use crate::client::{Basis, Client, DocumentContent, Put};
 use crate::wire::document::{
     Document, DocumentConflict, DocumentQuery, DocumentText, DocumentsQuery, RestoreDocument, WriteDocumentQuery,
 };
@@ -76,8 +75,9 @@ async fn a_document_is_written_read_listed_and_deleted() {
             author: "ben".into(),
         };
         let restored = client.restore_document(&back).await.unwrap();
-        assert_eq!((restored.version, restored.digest, restored.author.as_str()), (4, made.digest, "ben"));
-        assert_eq!(kind(client.restore_document(&back).await), Kind::Conflict);
+        assert_eq!((restored.version, &restored.digest, restored.author.as_str()), (4, &made.digest, "ben"));
+        assert_eq!(client.restore_document(&back).await.unwrap(), restored, "said again");
+        assert_eq!(kind(client.restore_document(&RestoreDocument { version: 2, ..back }).await), Kind::Conflict);
     }
 }
 
@@ -151,8 +151,8 @@ async fn the_nearest_scope_of_a_view_is_read() {
     put(client, "org", "b", Basis::Absent, "org").await;
     put(client, "agent/main", "a", Basis::Absent, "agent").await;
     let view = Some("agent/main,user/ana,org".to_owned());
-    let read = client.document(&DocumentQuery { view: view.clone(), path: "a".into(), ..DocumentQuery::default() });
-    assert_eq!(read.await.unwrap().scope, "agent/main");
+    let query = DocumentQuery { view: view.clone(), path: "a".into(), ..DocumentQuery::default() };
+    assert_eq!(client.document(&query).await.unwrap().scope, "agent/main");
     let listed = client.documents(&DocumentsQuery { view: view.clone(), ..DocumentsQuery::default() }).await.unwrap();
     let names: Vec<_> = listed.iter().map(|one| (one.scope.as_str(), one.path.as_str())).collect();
     assert_eq!(names, [("agent/main", "a"), ("org", "b")]);
