@@ -134,8 +134,8 @@ async fn session(world: &World, client: &Client, texts: &mut Texts) {
     let snapshot = log[0]["snapshot"].as_str().expect("a snapshot").to_owned();
     for number in 0..ATTACKS.len() {
         let title = texts.attack("title", number);
-        // One line.
-        let title: String = title.chars().filter(|letter| !matches!(letter, '\r' | '\n')).collect();
+        // A title with control characters is refused.
+        let title: String = title.chars().filter(|letter| !letter.is_control()).collect();
         let request = CreateSession { workspace: "w".into(), agent: "main".into(), user: "ana".into(), title };
         let session =
             client.create_session(&request).await.unwrap_or_else(|error| panic!("{:?}: {error}", request.title));
