@@ -8,7 +8,9 @@ mod sessions;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub(crate) use documents::{Doc, DocGet, DocList, DocLog, DocMount, DocPut, DocRestore, DocRm, IfVersion, Viewer, Within};
+pub(crate) use documents::{
+    Doc, DocGet, DocList, DocLog, DocMount, DocPut, DocRestore, DocRm, IfVersion, Viewer, Within,
+};
 pub(crate) use sessions::{Session, SessionList, SessionShow};
 
 use clap::{Args, Parser, Subcommand, ValueHint};

@@ -260,7 +260,8 @@ impl Own {
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let name = if uid == 0 { "root" } else { "agent" };
         let group = if gid == 0 { "root" } else { "agent" };
-        let users = format!("{name}:x:{uid}:{gid}::{HOME}:{SHELL}\nnobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n");
+        let users =
+            format!("{name}:x:{uid}:{gid}::{HOME}:{SHELL}\nnobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n");
         let groups = format!("{group}:x:{gid}:\nnogroup:x:65534:\n");
         let put = |file: &str, text: String| {
             let path = folder.join(file);
