@@ -2,8 +2,16 @@
 //!
 //! Paths and addresses stay `OsString`, because names need not be UTF-8.
 
+mod documents;
+mod sessions;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+pub(crate) use documents::{
+    Doc, DocGet, DocList, DocLog, DocMount, DocPut, DocRestore, DocRm, IfVersion, Viewer, Within,
+};
+pub(crate) use sessions::{Session, SessionList, SessionShow};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
@@ -22,9 +30,12 @@ pub(crate) struct Cli {
     /// The data folder [default: $XDG_DATA_HOME/esker or ~/.local/share/esker]
     #[arg(long, global = true, value_name = "DIR", env = "ESKER_DATA", value_hint = ValueHint::DirPath)]
     pub data: Option<PathBuf>,
-    /// Use the engine at this address (http://HOST:PORT) instead of the data folder's own; its token is in ESKER_TOKEN
-    #[arg(long, global = true, value_name = "URL", env = "ESKER_ENGINE")]
+    /// Use the engine at this address (http://HOST:PORT) instead of the data folder's own; also as --engine
+    #[arg(long = "server", alias = "engine", global = true, value_name = "URL", env = "ESKER_ENGINE")]
     pub engine: Option<String>,
+    /// The token of that engine; better in the environment, because other users see command lines
+    #[arg(long, global = true, value_name = "T", env = "ESKER_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -66,6 +77,22 @@ pub(crate) enum Command {
     /// List, create or delete workspaces
     #[command(subcommand)]
     Workspace(Workspace),
+    /// Print a link to the admin page: browse snapshots, diffs, sessions and documents
+    Admin,
+    /// Let an agent work in a workspace; Ctrl-C stops it so that it can be resumed
+    Run(Run),
+    /// Run one command of an agent; started by `run`
+    #[command(hide = true)]
+    SandboxRunner {
+        /// The folder with its order
+        folder: PathBuf,
+    },
+    /// Skills, memories and instructions: versioned files that workspaces share
+    #[command(subcommand)]
+    Doc(Doc),
+    /// List and show the sessions of agents
+    #[command(subcommand)]
+    Session(Session),
     /// Verify the stored data
     Check(Check),
     /// Drop what nothing reaches any more
@@ -157,6 +184,11 @@ pub(crate) struct Mount {
     /// Let other users in
     #[arg(long)]
     pub allow_other: bool,
+    /// Show documents as well, at this folder, until the workspace is unmounted
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub docs: Option<PathBuf>,
+    #[command(flatten)]
+    pub who: Viewer,
     /// Started by another command: standard output is the readiness pipe
     #[arg(long, hide = true)]
     pub detached: bool,
@@ -165,7 +197,7 @@ pub(crate) struct Mount {
 /// Options of `unmount`.
 #[derive(Debug, Args)]
 pub(crate) struct Unmount {
-    /// Where the workspace is mounted
+    /// Where the workspace or the documents are mounted
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub at: PathBuf,
     /// Unmount even if something uses it
@@ -176,7 +208,7 @@ pub(crate) struct Unmount {
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Where a workspace is mounted, or a folder inside
+    /// Where a workspace or documents are mounted, or a folder inside
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath, default_value = ".")]
     pub at: PathBuf,
 }
@@ -303,6 +335,38 @@ pub(crate) enum Workspace {
     },
 }
 
+/// Options of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The model: ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN), ANTHROPIC_BASE_URL, ANTHROPIC_MODEL, ANTHROPIC_CUSTOM_HEADERS.
+The key stays in this process. Exit code 0: the agent is done; anything else says why not, and how to go on.")]
+pub(crate) struct Run {
+    /// What is to be done; with --resume, what is said in addition
+    #[arg(value_name = "TASK", required_unless_present = "resume")]
+    pub text: Option<String>,
+    /// The workspace
+    #[arg(long, short, value_name = "W", required_unless_present = "resume", conflicts_with = "resume")]
+    pub workspace: Option<String>,
+    /// Go on with this session, as its agent and with its model (the first digits of its id are enough)
+    #[arg(long, value_name = "SESSION")]
+    pub resume: Option<String>,
+    /// The agent's name; it may write the documents of agent/NAME
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub agent: String,
+    /// The user for whom it works [default: your login]
+    #[arg(long, value_name = "LOGIN")]
+    pub user: Option<String>,
+    /// A scope whose documents it may write too: org, user/NAME; may be repeated
+    #[arg(long = "grant", value_name = "SCOPE", conflicts_with = "resume")]
+    pub grants: Vec<String>,
+    /// The model
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    pub model: Option<String>,
+    /// Stop after so many turns
+    #[arg(long, value_name = "COUNT", default_value_t = harness::limits::TURNS_MAX)]
+    pub max_turns: u64,
+}
+
 /// Options of `check`.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
@@ -327,6 +391,14 @@ mod tests {
     #[test]
     fn the_command_tree_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_engine_elsewhere_has_two_names_and_a_token() {
+        for name in ["--server", "--engine"] {
+            let cli = Cli::try_parse_from(["esker", "session", "list", name, "http://h:1", "--token", "t"]).unwrap();
+            assert_eq!((cli.engine.as_deref(), cli.token.as_deref()), (Some("http://h:1"), Some("t")));
+        }
     }
 
     #[test]

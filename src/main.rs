@@ -60,7 +60,7 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Error::io("cannot start the runtime", error))?;
-    let context = Context { printer, data, engine: cli.engine.filter(|url| !url.is_empty()) };
+    let context = Context { printer, data, engine: cli.engine.filter(|url| !url.is_empty()), token: cli.token };
     let done = runtime.block_on(commands::run(&context, cli.command));
     // Nothing is left to wait for: what matters was awaited, and a blocked read of the terminal must not keep us.
     runtime.shutdown_background();
@@ -86,6 +86,7 @@ fn is_detached(command: &Command) -> bool {
     match command {
         Command::Serve(options) => options.detached,
         Command::Mount(options) => options.detached,
+        Command::Doc(cli::Doc::Mount(options)) => options.detached,
         _ => false,
     }
 }

@@ -36,6 +36,26 @@ pub const LIST_MAX: u32 = 10_000;
 pub const LOG_DEFAULT: u32 = 100;
 /// Most rows of a log in one answer.
 pub const LOG_MAX: u32 = 10_000;
+/// Sessions in one answer unless the caller says otherwise.
+pub const SESSIONS_DEFAULT: u32 = 1_000;
+/// Events in one page of a turn log unless the caller says otherwise.
+pub const EVENTS_DEFAULT: u32 = 1_000;
+/// Most events in one page of a turn log; large ones end it earlier.
+pub const EVENTS_MAX: u32 = 10_000;
+/// Largest body of an append to a turn log: what one may hold, and the names around it.
+pub const EVENTS_BODY_MAX: usize = vfs_core::limits::EVENTS_APPEND_BYTES_MAX + JSON_BODY_MAX;
+/// Events that a follower of a turn log has in memory at once; large ones are fewer.
+pub const FOLLOW_PAGE: u32 = 64;
+/// A follower looks this often although it heard no news: it may have missed some.
+pub const FOLLOW_POLL: Duration = Duration::from_secs(5);
+/// A silent stream of events says this often that it lives.
+pub const FOLLOW_KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A stream of events that was silent for this long is dead: three signs of life were lost.
+pub const FOLLOW_SILENCE_MAX: Duration = Duration::from_secs(50);
+/// Pause before a stream of events that ended early is asked for again.
+pub const FOLLOW_PAUSE: Duration = Duration::from_millis(100);
+/// How long a follower asks for an engine that went away.
+pub const FOLLOW_PATIENCE: Duration = Duration::from_secs(60);
 /// Lines of a diff unless the caller says otherwise.
 pub const DIFF_DEFAULT: u32 = 10_000;
 /// Most lines of one diff: more than anybody reads, and 100 MB of JSON if all paths are long.

@@ -1,13 +1,18 @@
 //! One command a file: calls the engine and prints what it says.
 
+mod admin;
 mod completion;
 mod demo;
 mod doctor;
+mod documents;
 mod files;
 mod history;
 mod maintenance;
 mod mount;
+mod run;
 mod serve;
+mod sessions;
+mod show;
 mod status;
 mod transfer;
 mod unmount;
@@ -37,6 +42,11 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Restore(options) => history::restore(context, options).await,
         Command::Fork(options) => workspaces::fork(context, options).await,
         Command::Workspace(options) => workspaces::run(context, options).await,
+        Command::Run(options) => run::run(context, options).await,
+        Command::SandboxRunner { folder } => run::sandboxed(&folder),
+        Command::Admin => admin::run(context).await,
+        Command::Doc(options) => documents::run(context, options).await,
+        Command::Session(options) => sessions::run(context, options).await,
         Command::Check(options) => maintenance::check(context, options).await,
         Command::Gc(options) => maintenance::gc(context, options).await,
         Command::Demo(options) => demo::run(context, options).await,

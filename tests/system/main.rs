@@ -6,15 +6,20 @@
 #![allow(clippy::unwrap_used, reason = "a test or example may panic")]
 
 mod acceptance;
+mod agent;
+mod agent_bad_input;
 mod bad_input;
 mod claude_code;
 mod commands;
 mod concurrency;
 mod crash;
 mod damage;
+mod docs_mount;
+mod documents;
 mod files;
 mod model;
 mod outside;
+mod page;
 mod random;
 mod tidy;
 mod tools;

@@ -120,7 +120,9 @@ pub(super) fn to_parameters(query: &impl Serialize) -> Result<String> {
     let pairs = fields.into_iter().filter_map(|(name, value)| {
         let text = match value {
             serde_json::Value::Null => return None,
-            serde_json::Value::String(text) if text.is_empty() && !matches!(name.as_str(), "path" | "grants") => return None,
+            serde_json::Value::String(text) if text.is_empty() && !matches!(name.as_str(), "path" | "grants") => {
+                return None;
+            }
             serde_json::Value::String(text) => text,
             other => other.to_string(),
         };

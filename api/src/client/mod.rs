@@ -3,9 +3,11 @@
 //! | file | what |
 //! |---|---|
 //! | `transport` | one request: connect, start an engine, retry, versions, errors |
+//! | `answer` | whole bodies, refusals, errors of the connection |
 //! | `in_process` | the same without a socket: the router is called |
 //! | `calls` | a typed method for each thing that people and scripts ask |
 //! | `documents` `files` `sessions` | the same for what agents work with |
+//! | `follow` | a turn log as it grows |
 //! | `lines` | streams of progress |
 //! | `holder` | one workspace in the hands of a mount: `Base` and `Publisher` over HTTP |
 //! | `control` | the connection on which the engine asks the mount |
@@ -13,10 +15,12 @@
 //! Keeps true: what a mount gets from here was checked by plain digest (content) or decoded strictly (trees, blobs); a
 //! step is sent again only if it may be.
 
+mod answer;
 mod calls;
 pub mod control;
 mod documents;
 mod files;
+mod follow;
 mod holder;
 mod in_process;
 mod lines;

@@ -1,11 +1,9 @@
 //! Sessions and their turn logs: a typed method for each thing that can be asked of them.
 
-use futures::{Stream, StreamExt};
 use reqwest::Method;
-use vfs_core::{Error, Kind, Result};
+use vfs_core::Result;
 
-use super::transport::{Client, Effort, broken};
-use crate::limits::LINE_MAX;
+use super::transport::{Client, Effort};
 use crate::wire::name::{to_query, to_segment};
 use crate::wire::session::{
     AppendEvents, CreateSession, EndTurn, EpochQuery, Event, Events, Session, SessionLease, Sessions, TakeLease, Turn,
@@ -61,23 +59,6 @@ impl Client {
         self.get(&session_path(id, &format!("/events?after={after}&limit={limit}"))).await
     }
 
-    /// The turn log after a sequence, as it grows, until the session ends.
-    pub async fn follow_events(
-        &self,
-        id: &str,
-        after: u64,
-    ) -> Result<impl Stream<Item = Result<Event>> + Send + Unpin + use<>> {
-        let path = session_path(id, &format!("/events?after={after}"));
-        let add = |request: reqwest::RequestBuilder| request.header("accept", "text/event-stream");
-        let response = self.stream_with(Method::GET, &path, None, Effort::READ, add).await?;
-        let mut pending = Vec::new();
-        let events = response.bytes_stream().map(move |part| match part.map_err(broken) {
-            Ok(part) => take_events(&mut pending, &part),
-            Err(error) => vec![Err(error)],
-        });
-        Ok(events.flat_map(futures::stream::iter).boxed())
-    }
-
     /// The turns that have ended.
     pub async fn turns(&self, id: &str) -> Result<Vec<Turn>> {
         self.get::<Turns>(&session_path(id, "/turns")).await.map(|list| list.turns)
@@ -85,25 +66,6 @@ impl Client {
 }
 
 /// The URL of a session, and what follows it.
-fn session_path(id: &str, rest: &str) -> String {
+pub(super) fn session_path(id: &str, rest: &str) -> String {
     format!("/v1/sessions/{}{rest}", to_segment(id))
-}
-
-/// Takes the whole messages out of a stream of server-sent events: our server writes one `data:` line each.
-fn take_events(pending: &mut Vec<u8>, part: &[u8]) -> Vec<Result<Event>> {
-    pending.extend_from_slice(part);
-    let mut events = Vec::new();
-    while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-        let line: Vec<u8> = pending.drain(..=end).collect();
-        let Some(data) = line.strip_prefix(b"data:") else { continue };
-        events.push(
-            serde_json::from_slice(data)
-                .map_err(|error| Error::new(Kind::Internal, "an event of the turn log makes no sense").because(error)),
-        );
-    }
-    if pending.len() > LINE_MAX {
-        pending.clear();
-        events.push(Err(Error::new(Kind::LimitExceeded, "an event of the turn log is too long")));
-    }
-    events
 }

@@ -6,7 +6,7 @@ use vfs_core::id::SnapshotId;
 use vfs_core::{Error, Kind, Result};
 
 use super::asked::{Asked, Path};
-use super::frame::{self, Part, PageResult, Step, here, step};
+use super::frame::{self, PageResult, Part, Step, here, step};
 use super::patch::{Budget, Compared, compare};
 use super::text::{bytes_of, count, many, short, shown, shown_name, size};
 use super::tree::{Place, read};
@@ -61,7 +61,11 @@ impl Pair {
 }
 
 /// Everything that differs.
-pub(super) async fn all(State(page): State<Page>, Path(workspace): Path<String>, Asked(mut query): Asked) -> PageResult {
+pub(super) async fn all(
+    State(page): State<Page>,
+    Path(workspace): Path<String>,
+    Asked(mut query): Asked,
+) -> PageResult {
     let pair = Pair::take(&page, &workspace, &mut query).await?;
     let skip = take_skip(&mut query)?;
     query.finish()?;
@@ -99,7 +103,11 @@ pub(super) async fn all(State(page): State<Page>, Path(workspace): Path<String>,
 }
 
 /// One file that differs.
-pub(super) async fn one(State(page): State<Page>, Path(workspace): Path<String>, Asked(mut query): Asked) -> PageResult {
+pub(super) async fn one(
+    State(page): State<Page>,
+    Path(workspace): Path<String>,
+    Asked(mut query): Asked,
+) -> PageResult {
     let pair = Pair::take(&page, &workspace, &mut query).await?;
     let path = query.take("path").unwrap_or_default();
     query.finish()?;
@@ -232,7 +240,8 @@ fn pages(pair: &Pair, diff: &Diff, skip: usize) -> Markup {
 /// The differences of one file's content.
 async fn compare_sides(page: &Page, pair: &Pair, change: &DiffChange, budget: &mut Budget) -> Result<Markup> {
     let path = bytes_of(&change.path, change.path_hex.as_deref());
-    let is_large = |side: &Option<DiffSide>| side.as_ref().is_some_and(|side| side.kind == "file" && side.size > PAGE_FILE_BYTES);
+    let is_large =
+        |side: &Option<DiffSide>| side.as_ref().is_some_and(|side| side.kind == "file" && side.size > PAGE_FILE_BYTES);
     let save = html! {
         @for (name, snapshot, side) in [("before", pair.from, &change.before), ("after", pair.to, &change.after)] {
             @if side.as_ref().is_some_and(|side| side.kind == "file") {

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use vfs_core::{Error, Kind, Result};
 
 use super::asked::Asked;
-use super::frame::{self, Part, PageResult, Step, here, step};
+use super::frame::{self, PageResult, Part, Step, here, step};
 use super::patch::{Budget, as_text, compare};
 use super::text::{cut, many, moment, shown, size};
 use super::tree::numbered;

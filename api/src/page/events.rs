@@ -90,7 +90,9 @@ fn shown_event(session: &str, exchange: &Exchange<'_>, event: &Event) -> Markup 
         "model.answer" => answer(session, exchange, event),
         "notice" => html! { div.notice { (when(session, event)) (text_of(session, event, said(&event.data))) } },
         "session.ended" => ended(session, event),
-        other => html! { div.notice { (when(session, event)) code { (shown(other)) } (as_json(session, event, &event.data)) } },
+        other => {
+            html! { div.notice { (when(session, event)) code { (shown(other)) } (as_json(session, event, &event.data)) } }
+        }
     }
 }
 

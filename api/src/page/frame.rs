@@ -1,9 +1,9 @@
 //! What all pages look like: head, navigation, the way back, errors.
 
+use axum::body::Body;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::body::Body;
 use bytes::Bytes;
 use futures::Stream;
 use maud::{DOCTYPE, Markup, html};

@@ -1,7 +1,7 @@
 //! From a link to a visit: the link shows a button, the button uses the code up, a cookie stands for the visit.
 
-use axum::extract::{Form, Request, State};
 use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, Request, State};
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
@@ -84,7 +84,8 @@ fn please_log_in() -> Response {
 }
 
 fn not_good() -> Failure {
-    Error::new(Kind::Denied, "this link is not good: it was used, or is too old; run `esker admin` for another one").into()
+    Error::new(Kind::Denied, "this link is not good: it was used, or is too old; run `esker admin` for another one")
+        .into()
 }
 
 /// Cookies know no ports, so engines on one machine must not share a name.

@@ -61,15 +61,17 @@ struct Shared {
     address: SocketAddr,
 }
 
-/// The page of this engine, as it listens at `address`.
+/// The page of this engine, beside its API, as it listens at `address`.
 pub(crate) fn router(state: &ServerState, address: SocketAddr) -> Result<Router> {
-    let client = Client::in_process(crate::server::router(state.clone()))?;
-    Ok(router_of(state, address, client))
+    let page = Page::new(state, address)?;
+    Ok(guarded(routes(&page), page))
 }
 
-/// What a port has that is for the page alone.
-pub(crate) fn front() -> Router {
-    Router::new().route("/", get(|| async { Redirect::to(links::HOME) }))
+/// The page on a port that has nothing else.
+pub(crate) fn router_alone(state: &ServerState, address: SocketAddr) -> Result<Router> {
+    let page = Page::new(state, address)?;
+    let front = get(|| async { Redirect::to(links::HOME) });
+    Ok(guarded(routes(&page).route("/", front).fallback(frame::not_found), page))
 }
 
 /// The URL that opens the page with a code.
@@ -77,8 +79,14 @@ pub(crate) fn login_url(address: SocketAddr, code: &str) -> String {
     format!("http://{address}{}?code={code}", links::LOGIN)
 }
 
-fn router_of(state: &ServerState, address: SocketAddr, client: Client) -> Router {
-    let page = Page(Arc::new(Shared { client, state: state.clone(), address }));
+impl Page {
+    fn new(state: &ServerState, address: SocketAddr) -> Result<Page> {
+        let client = Client::in_process(crate::server::router(state.clone()))?;
+        Ok(Page(Arc::new(Shared { client, state: state.clone(), address })))
+    }
+}
+
+fn routes(page: &Page) -> Router<Page> {
     let visited = Router::new()
         .route(links::HOME, get(workspaces::all))
         .route("/admin/logout", post(login::logout))
@@ -101,8 +109,12 @@ fn router_of(state: &ServerState, address: SocketAddr, client: Client) -> Router
         .route(links::LOGIN, get(login::ask).post(login::enter))
         .route(links::STYLE, get(frame::style))
         .route(links::ICON, get(frame::icon));
-    visited
-        .merge(open)
+    visited.merge(open)
+}
+
+/// Puts what holds for every request and answer around the pages.
+fn guarded(routes: Router<Page>, page: Page) -> Router {
+    routes
         .method_not_allowed_fallback(frame::wrong_method)
         .layer(DefaultBodyLimit::max(FORM_MAX))
         .layer(from_fn_with_state(page.clone(), guard::guard))

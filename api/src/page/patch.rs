@@ -182,7 +182,10 @@ mod tests {
         };
         assert_eq!(rows[0], Row::Gap(7, 7));
         assert_eq!(rows[3], Row::Same(9, 9, "9".into()));
-        assert_eq!(rows[4..7], [Row::Removed(10, "10".into()), Row::Added(10, "ten".into()), Row::Added(11, "more".into())]);
+        assert_eq!(
+            rows[4..7],
+            [Row::Removed(10, "10".into()), Row::Added(10, "ten".into()), Row::Added(11, "more".into())]
+        );
         assert_eq!(rows[7], Row::Same(11, 12, "11".into()));
         assert_eq!(rows.last(), Some(&Row::NoEnd));
     }
@@ -198,7 +201,9 @@ mod tests {
         assert_eq!(compare_now(one.as_bytes(), other.as_bytes(), &mut budget), Compared::TooDifferent);
         // Long, but with one difference only.
         let changed = one.replace("\n777\n", "\nseven\n");
-        assert!(matches!(compare_now(one.as_bytes(), changed.as_bytes(), &mut budget), Compared::Lines(rows) if rows.len() == 9));
+        assert!(
+            matches!(compare_now(one.as_bytes(), changed.as_bytes(), &mut budget), Compared::Lines(rows) if rows.len() == 9)
+        );
     }
 
     #[test]

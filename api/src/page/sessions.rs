@@ -9,7 +9,7 @@ use vfs_core::{Error, Kind, Result};
 use super::asked::{Asked, Path};
 use super::changes::word_of;
 use super::events::{exchanges, shown_exchange};
-use super::frame::{self, Part, PageResult, here, step};
+use super::frame::{self, PageResult, Part, here, step};
 use super::text::{count, many, moment, short, shown, shown_name, size};
 use super::tree::numbered;
 use super::workspaces::{more, take_skip};
@@ -103,7 +103,10 @@ pub(super) async fn one(State(page): State<Page>, Path(id): Path<String>, Asked(
         div.log { @for (exchange, left) in &blocks { (shown_exchange(&session.id, exchange, left.as_ref())) } }
         (next_page(&session, &events))
     };
-    let way = [step(html! { "Sessions" }, links::SESSIONS.to_owned()), here(html! { span.id { (shown(short(&session.id))) } })];
+    let way = [
+        step(html! { "Sessions" }, links::SESSIONS.to_owned()),
+        here(html! { span.id { (shown(short(&session.id))) } }),
+    ];
     Ok(frame::page(Part::Sessions, &session.title, &way, body))
 }
 

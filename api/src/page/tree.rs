@@ -8,7 +8,7 @@ use vfs_core::id::SnapshotId;
 use vfs_core::{Error, Kind, Result};
 
 use super::asked::{Asked, Path};
-use super::frame::{self, Part, PageResult, Step, here, step};
+use super::frame::{self, PageResult, Part, Step, here, step};
 use super::patch::as_text;
 use super::text::{bytes_of, count, many, moment, short, shown, shown_line, shown_name, size};
 use super::workspaces::session_link;

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use vfs_core::{Error, Kind};
 
 use super::asked::{Asked, Path};
-use super::frame::{self, Part, PageResult, here, step};
+use super::frame::{self, PageResult, Part, here, step};
 use super::text::{many, moment, short, shown};
 use super::{Page, links};
 use crate::limits::{LOG_MAX, PAGE_ENTRIES, PAGE_SNAPSHOTS};

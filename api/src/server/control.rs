@@ -26,8 +26,7 @@ use super::activity::Using;
 use super::error::{ApiResult, Path, Query, log};
 use crate::limits::{
     BARRIER_DEADLINE, CONTROL_MESSAGE_MAX, CONTROL_PENDING_MAX, CONTROL_PING, CONTROL_SILENCE_MAX, FILES_DEADLINE,
-    LEASE_RENEWAL,
-    RELEASE_DEADLINE, STATUS_DEADLINE, SWAP_DEADLINE,
+    LEASE_RENEWAL, RELEASE_DEADLINE, STATUS_DEADLINE, SWAP_DEADLINE,
 };
 use crate::wire::mount::LeaseQuery;
 use crate::wire::{ControlAnswer, ControlCall, ControlRequest, Outcome};

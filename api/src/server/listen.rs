@@ -118,7 +118,7 @@ async fn serve_page(state: ServerState) -> Result<()> {
         let opened = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         match opened.and_then(|listener| Ok((listener.local_addr()?, listener))) {
             Ok((address, listener)) => {
-                let app = page::router(&state, address)?.merge(page::front());
+                let app = page::router_alone(&state, address)?;
                 state.door().listens(Some(address));
                 tracing::info!(%address, "the page listens");
                 return serve_tcp(Some(listener), app, state).await;

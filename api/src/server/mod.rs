@@ -9,6 +9,7 @@
 //! | `engine` `workspaces` `snapshots` `content` `transfer` `maintenance` | what people and scripts ask |
 //! | `documents` | skills, memories, instructions |
 //! | `files` | files of a live workspace or of a snapshot, by path |
+//! | `sessions` `follow` | turn logs: kept, and watched as they grow |
 //! | `mount` `control` | what mounts ask, and are asked |
 //! | `admin` | the link to the page |
 //!
@@ -25,11 +26,13 @@ mod engine;
 mod envelope;
 mod error;
 mod files;
+pub(crate) mod follow;
 mod jobs;
 mod listen;
 mod maintenance;
 mod mount;
 pub(crate) mod query;
+mod sessions;
 mod snapshots;
 mod state;
 mod transfer;
@@ -55,7 +58,7 @@ pub use state::{EngineInfo, ServerState};
 
 use vfs_core::limits::FILE_WRITE_MAX;
 
-use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, JSON_BODY_MAX};
+use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, EVENTS_BODY_MAX, JSON_BODY_MAX};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -74,6 +77,7 @@ use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, JSON_BODY_MAX};
         (name = "documents", description = "Versioned files in the database: skills, memories, instructions"),
         (name = "files", description = "Files of a live workspace, or of one of its snapshots, by path"),
         (name = "transfer", description = "Folders of the engine's machine; over the Unix socket only"),
+        (name = "sessions", description = "Conversations and their turn logs"),
         (name = "maintenance", description = "Check and gc"),
         (name = "mount", description = "For holders: leases, objects in bulk, publishes, control"),
     ),
@@ -104,6 +108,7 @@ fn api() -> OpenApiRouter<ServerState> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(plain().layer(DefaultBodyLimit::max(JSON_BODY_MAX)))
         .merge(contents().layer(DefaultBodyLimit::max(DOCUMENT_MAX)))
+        .merge(events().layer(DefaultBodyLimit::max(EVENTS_BODY_MAX)))
         .merge(batches().layer(DefaultBodyLimit::max(CHUNKS_BODY_MAX)))
         .merge(file_contents().layer(DefaultBodyLimit::max(FILE_WRITE_MAX)))
         .merge(changes().layer(DefaultBodyLimit::max(CHANGES_BODY_MAX)))
@@ -140,6 +145,11 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(transfer::scan_folder))
         .routes(routes!(transfer::import_folder))
         .routes(routes!(transfer::export_snapshot))
+        .routes(routes!(sessions::list, sessions::create))
+        .routes(routes!(sessions::get))
+        .routes(routes!(sessions::take, sessions::renew, sessions::release))
+        .routes(routes!(sessions::turns))
+        .routes(routes!(sessions::end_turn))
         .routes(routes!(maintenance::check))
         .routes(routes!(maintenance::gc))
         .routes(routes!(mount::attach))
@@ -156,6 +166,11 @@ fn plain() -> OpenApiRouter<ServerState> {
 /// Contents of documents.
 fn contents() -> OpenApiRouter<ServerState> {
     OpenApiRouter::default().routes(routes!(documents::content, documents::put, documents::delete))
+}
+
+/// Events on their way in, and out.
+fn events() -> OpenApiRouter<ServerState> {
+    OpenApiRouter::default().routes(routes!(sessions::events, sessions::append))
 }
 
 /// Content on its way in.

@@ -7,6 +7,7 @@ mod files;
 mod live;
 mod objects;
 mod publish;
+mod sessions;
 pub(crate) mod world;
 
 use axum::http::StatusCode;

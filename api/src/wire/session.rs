@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use vfs_core::id::{SnapshotId, WorkspaceId};
+use vfs_core::{Error, sessions as core};
 
 use super::name::Time;
 
@@ -51,6 +52,17 @@ pub struct SessionLease {
 pub struct Sessions {
     /// The sessions.
     pub sessions: Vec<Session>,
+}
+
+/// Which sessions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SessionsQuery {
+    /// Only those of this workspace: name or id.
+    pub workspace: Option<String>,
+    /// At most so many; 1,000 unless said, 10,000 at most.
+    pub limit: Option<u32>,
 }
 
 /// Makes a session.
@@ -207,4 +219,79 @@ pub struct DocumentRef {
 pub struct Turns {
     /// The turns.
     pub turns: Vec<Turn>,
+}
+
+impl Session {
+    /// Whether it has ended: nothing follows until somebody goes on with it.
+    pub fn has_ended(&self) -> bool {
+        core::ENDS.contains(&self.state.as_str())
+    }
+}
+
+impl From<core::Session> for Session {
+    fn from(session: core::Session) -> Self {
+        Session {
+            id: session.id.to_hex(),
+            workspace: session.workspace,
+            workspace_name: session.workspace_name,
+            agent: session.agent,
+            user: session.user,
+            title: session.title,
+            state: session.state,
+            created: session.created.into(),
+            last_event: session.last_event,
+            turns: session.turns,
+            lease: session.lease.map(SessionLease::from),
+        }
+    }
+}
+
+impl From<core::SessionLease> for SessionLease {
+    fn from(lease: core::SessionLease) -> Self {
+        SessionLease { epoch: lease.epoch, owner: lease.owner, last_seen: lease.last_seen.into() }
+    }
+}
+
+impl From<NewEvent> for core::NewEvent {
+    fn from(event: NewEvent) -> Self {
+        let NewEvent { key, kind, turn, tool_call, data } = event;
+        core::NewEvent { key, kind, turn, tool_call, data }
+    }
+}
+
+impl TryFrom<core::Event> for Event {
+    type Error = Error;
+
+    fn try_from(event: core::Event) -> Result<Self, Error> {
+        let data = serde_json::from_str(&event.data).map_err(|error| {
+            Error::corrupt(format!("the body of event {} is not JSON", event.sequence)).because(error)
+        })?;
+        Ok(Event {
+            sequence: event.sequence,
+            key: event.key,
+            kind: event.kind,
+            turn: event.turn,
+            tool_call: event.tool_call,
+            time: event.time.into(),
+            epoch: event.epoch,
+            data,
+        })
+    }
+}
+
+impl From<core::Turn> for Turn {
+    fn from(turn: core::Turn) -> Self {
+        let named = |document: core::DocumentVersion| DocumentRef {
+            scope: document.scope,
+            path: document.path,
+            version: document.version,
+        };
+        Turn {
+            number: turn.number,
+            snapshot: turn.snapshot,
+            before: turn.before,
+            documents: turn.documents.into_iter().map(named).collect(),
+            time: turn.time.into(),
+        }
+    }
 }

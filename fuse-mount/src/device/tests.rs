@@ -5,11 +5,13 @@ use super::*;
 #[test]
 fn the_kernel_is_told_who_and_how() {
     let options = MountOptions { allow_other: true, ..MountOptions::default() };
-    let data = mount_data(7, &options).into_string().unwrap();
+    let data = mount_data(7, &options, Permissions::ByKernel).into_string().unwrap();
     assert!(data.starts_with("fd=7,rootmode=40000,user_id="), "{data}");
     assert!(data.contains(",default_permissions,max_read=1048576"), "{data}");
     assert!(data.ends_with(",allow_other"), "{data}");
-    assert!(!mount_data(7, &MountOptions::default()).into_string().unwrap().contains("allow_other"));
+    assert!(
+        !mount_data(7, &MountOptions::default(), Permissions::ByKernel).into_string().unwrap().contains("allow_other")
+    );
 }
 
 #[test]
@@ -44,7 +46,7 @@ fn the_helper_mounts_and_unmounts() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let device = mount_through_helper(folder.path(), &MountOptions::default()).unwrap();
+    let device = mount_through_helper(folder.path(), &MountOptions::default(), Permissions::ByKernel).unwrap();
     assert!(crate::is_mounted(folder.path()));
     let top = crate::mountinfo::topmost(&folder.path().canonicalize().unwrap()).unwrap().unwrap();
     assert_eq!(top.kind, "fuse.esker");

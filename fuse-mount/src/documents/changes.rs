@@ -8,12 +8,13 @@ use api::client::{Basis, Put};
 use bytes::Bytes;
 use fuser::{Errno, FileAttr};
 use vfs_core::Kind;
+use vfs_core::limits::DOCUMENT_MAX;
 
-use super::core::{Core, Entry, Fresh, Listed, State, errno};
+use super::core::{CHANGED, Core, Entry, Fresh, Listed, State, errno};
 use super::listing::ALWAYS;
 use super::names::{ROOT, child, is_below, parent};
 use super::{Name, OnConflict};
-use crate::limits::{DIRECTORIES_MADE_MAX, DOCUMENT_MAX_BYTES};
+use crate::limits::DIRECTORIES_MADE_MAX;
 
 /// A removal whose document was changed in between is tried with the new head this often.
 const REMOVALS_MAX: usize = 3;
@@ -96,7 +97,7 @@ impl Core {
                 return Ok(());
             }
         }
-        Err(Errno::ESTALE)
+        Err(CHANGED)
     }
 
     /// Deletes a document in the store; `false` if it is not at this version any more.
@@ -165,7 +166,7 @@ impl Core {
     /// truncate(2) by name: read, cut, stored at once.
     pub(super) async fn truncate(&self, number: u64, size: u64) -> Result<(), Errno> {
         let path = self.document(number)?;
-        if size > DOCUMENT_MAX_BYTES {
+        if size > DOCUMENT_MAX as u64 {
             return Err(Errno::EFBIG);
         }
         self.arrivals(&path).await;
@@ -187,7 +188,7 @@ impl Core {
                 state.stored(&path, &found.scope, document.version);
                 Ok(())
             }
-            Put::Conflict(_) => Err(Errno::ESTALE),
+            Put::Conflict(_) => Err(CHANGED),
         }
     }
 }

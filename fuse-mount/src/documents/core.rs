@@ -23,6 +23,10 @@ use crate::counters::Counters;
 use crate::limits::{LISTING_AGE_MAX, PATHS_REMEMBERED_MAX, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN, SCOPE_REMEMBERED};
 use crate::translate as to;
 
+/// The answer to a change by name that somebody else was faster than. Not ESTALE, as at a close: on that the kernel
+/// itself asks once more, and the caller would never hear of it.
+pub(super) const CHANGED: Errno = Errno::EBUSY;
+
 /// What every request works with.
 pub(super) struct Core {
     pub(super) store: Arc<dyn DocumentStore>,

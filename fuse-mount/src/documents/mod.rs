@@ -113,9 +113,13 @@ impl DocumentMount {
         self.running.has_ended()
     }
 
-    /// Waits until nothing that was closed is still on its way to the store. For the end, after the unmount.
+    /// Waits until nothing that was closed is still on its way to the store. Once the mount has ended, also stores what
+    /// the kernel has not asked for any more: it drops closes that it has not sent yet.
     pub async fn settle(&self) {
         self.core.settle().await;
+        if self.has_ended() {
+            self.core.send_rest().await;
+        }
     }
 
     /// Where it is mounted, as an absolute path.

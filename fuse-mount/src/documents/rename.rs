@@ -2,12 +2,13 @@
 //!
 //! Over an existing document the write is based on the version that was opened last through this mount, if one was: so
 //! an editor that read a file, wrote a new one beside it and renames that over it loses nobody's changes meanwhile.
+//! Where they cannot be merged the answer is EBUSY, and both are kept.
 
 use api::client::{Basis, DocumentContent, Put};
 use fuser::Errno;
 use vfs_core::id::PlainDigest;
 
-use super::core::{Core, Entry, Fresh, State, errno};
+use super::core::{CHANGED, Core, Entry, Fresh, State, errno};
 use super::listing::{ALWAYS, Head};
 use super::names::is_below;
 use super::{Name, OnConflict};
@@ -49,13 +50,13 @@ impl Core {
                 let mut state = self.state.lock();
                 state.changes += 1;
                 state.saw(to, &scope, conflict.theirs.version);
-                return Err(Errno::ESTALE);
+                return Err(CHANGED);
             }
         };
         self.state.lock().stored(to, &scope, stored.version);
         if !self.remove(&source.scope, from, source.version).await? {
             // It was changed in this very moment: both stay.
-            return Err(Errno::ESTALE);
+            return Err(CHANGED);
         }
         let is_merged = stored.digest != PlainDigest::of(&source.content).to_hex();
         let mut state = self.state.lock();

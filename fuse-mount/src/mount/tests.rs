@@ -10,6 +10,7 @@ use vfs_core::object::Ino;
 use vfs_core::workspace::Stop;
 
 use super::*;
+use crate::device;
 
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../../tests/world/base.rs"]

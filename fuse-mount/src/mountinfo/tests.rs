@@ -67,7 +67,7 @@ fn a_dead_mount_is_cleared() {
     }
     let folder = tempfile::tempdir().unwrap();
     let options = crate::MountOptions::default();
-    drop(crate::device::mount(folder.path(), &options).unwrap());
+    drop(crate::device::mount(folder.path(), &options, crate::device::Permissions::ByKernel).unwrap());
     assert!(is_mounted(folder.path()));
     assert_eq!(check_mountpoint(folder.path()).unwrap_err().kind(), Kind::Busy);
     assert!(clear_dead_mount(folder.path()).unwrap());

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 pub(crate) mod base;
+pub(crate) mod documents;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -25,7 +25,7 @@ pub(crate) fn npm_file(path: &str) -> Option<PathBuf> {
 }
 
 /// What the model of one session says, turn by turn. Sessions are told apart by the name of the model that they ask for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Script {
     model: String,
     fixtures: Vec<Value>,
@@ -56,6 +56,12 @@ impl Script {
     pub(crate) fn response(&mut self, response: Value) -> &mut Script {
         self.fixtures.push(json!({"match": self.matching(), "response": response, "latency": 1, "chunkSize": 24}));
         self.turns += 1;
+        self
+    }
+
+    /// The answer that was added last comes in pieces, so many milliseconds apart.
+    pub(crate) fn slowly(&mut self, pause_ms: u64) -> &mut Script {
+        self.fixtures.last_mut().expect("an answer")["latency"] = json!(pause_ms);
         self
     }
 

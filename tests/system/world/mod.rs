@@ -5,12 +5,15 @@
 
 mod aimock;
 mod command;
+pub(crate) mod crooked;
 mod mount;
+mod session;
 mod source;
 
 pub(crate) use aimock::{Aimock, Script, npm_file};
 pub(crate) use command::{Done, Run};
 pub(crate) use mount::Mount;
+pub(crate) use session::{KEY, Session};
 pub(crate) use source::{crate_sources, same_tree};
 
 use std::ffi::OsStr;
@@ -20,6 +23,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use api::client::{Client, Endpoint};
 use tempfile::TempDir;
 
 /// The program under test: the one built with these tests, or the one that `ESKER_TEST_BIN` names.
@@ -141,6 +145,12 @@ impl World {
         child.wait().expect("the engine ends");
     }
 
+    /// The same while others use this world; [`World::kill_engine`] may follow.
+    pub(crate) fn kill_engine_under_way(&self) {
+        let engine = rustix::process::Pid::from_child(self.engine.as_ref().expect("an engine was started"));
+        rustix::process::kill_process(engine, rustix::process::Signal::KILL).expect("the engine can be killed");
+    }
+
     fn engine_answers(&self) -> bool {
         let Ok(text) = fs::read_to_string(self.data().join("engine.json")) else { return false };
         let Ok(info) = serde_json::from_str::<serde_json::Value>(&text) else { return false };
@@ -174,6 +184,34 @@ impl World {
             }
         }
         text
+    }
+
+    /// Asks the engine through the API, starting one if none runs.
+    pub(crate) fn ask<T>(&self, question: impl AsyncFnOnce(Client) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let socket = self.engine_socket().unwrap_or_else(|| {
+            self.esker(["workspace", "list"]).ok();
+            self.engine_socket().expect("an engine runs")
+        });
+        runtime.block_on(async { question(Client::new(Endpoint::Unix(socket)).expect("a client")).await })
+    }
+
+    /// The socket of the engine, if one answers.
+    fn engine_socket(&self) -> Option<PathBuf> {
+        let text = fs::read(self.data().join("engine.json")).ok()?;
+        let info: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        let socket = PathBuf::from(info["socket"].as_str()?);
+        std::os::unix::net::UnixStream::connect(&socket).is_ok().then_some(socket)
+    }
+
+    /// Unmounts a workspace wherever it is mounted in this world, as a person would.
+    pub(crate) fn release(&self, workspace: &str) {
+        for point in mount::mounts_below(self.folder.path()) {
+            let status = self.command(["status", "--json"]).arg(&point).run();
+            if status.code == 0 && status.json()["workspace"] == workspace {
+                self.command(["unmount"]).arg(&point).run().ok();
+            }
+        }
     }
 
     /// Processes of the program under test whose command line or open lock names this world.

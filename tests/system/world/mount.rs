@@ -119,6 +119,11 @@ fn is_alive(dir: &Path) -> bool {
     statx(CWD, dir, AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS).is_ok()
 }
 
+/// Where something is mounted below a folder.
+pub(crate) fn mounts_below(folder: &Path) -> Vec<PathBuf> {
+    mount_points().into_iter().filter(|point| point.starts_with(folder)).collect()
+}
+
 /// Unmounts everything below a folder, innermost first.
 pub(crate) fn unmount_below(folder: &Path) {
     for point in mount_points().into_iter().rev().filter(|point| point.starts_with(folder)) {

@@ -122,8 +122,7 @@ impl World {
         use crate::workspace::NewNode;
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         let parent = Ino(self.stat(parent).await.unwrap().ino);
-        let new =
-            NewNode { kind: FileKind::Symlink, mode: 0o777, uid: 0, gid: 0, rdev: 0, target: target.as_bytes() };
+        let new = NewNode { kind: FileKind::Symlink, mode: 0o777, uid: 0, gid: 0, rdev: 0, target: target.as_bytes() };
         let made = by_kernel(&self.workspace, |workspace| workspace.make(parent, name.as_bytes(), &new)).await;
         self.workspace.forget(made.ino, 1);
     }

@@ -77,10 +77,8 @@ async fn live(state: &ServerState, name: &str) -> Result<(WorkspaceInfo, Option<
             Ok(holder) => return Ok((workspace, holder)),
             Err(error) => error,
         };
-        let silent_ns = workspace
-            .holder
-            .as_ref()
-            .map_or(0, |lease| state.clock().now().as_nanos() - lease.last_seen.as_nanos());
+        let silent_ns =
+            workspace.holder.as_ref().map_or(0, |lease| state.clock().now().as_nanos() - lease.last_seen.as_nanos());
         if silent_ns.unsigned_abs() > HOLDER_GRACE.as_nanos() || Instant::now() >= until {
             return Err(error);
         }

@@ -74,9 +74,7 @@ pub(super) fn names(request: ChangeNames) -> Request {
             Request::MakeDirectory { path: Raw(path.into_bytes()), parents }
         }
         ChangeNames::Remove { path, recursive } => Request::Remove { path: Raw(path.into_bytes()), recursive },
-        ChangeNames::Rename { from, to } => {
-            Request::Rename { from: Raw(from.into_bytes()), to: Raw(to.into_bytes()) }
-        }
+        ChangeNames::Rename { from, to } => Request::Rename { from: Raw(from.into_bytes()), to: Raw(to.into_bytes()) },
     }
 }
 

@@ -4,8 +4,7 @@ use bytes::Bytes;
 use vfs_core::{Kind, Result};
 
 use super::world::World;
-use crate::client::documents::{Basis, Put};
-use crate::client::{Client, DocumentContent};
+use crate::client::{Basis, Client, DocumentContent, Put};
 use crate::wire::document::{
     Document, DocumentConflict, DocumentQuery, DocumentText, DocumentsQuery, RestoreDocument, WriteDocumentQuery,
 };
@@ -76,8 +75,9 @@ async fn a_document_is_written_read_listed_and_deleted() {
             author: "ben".into(),
         };
         let restored = client.restore_document(&back).await.unwrap();
-        assert_eq!((restored.version, restored.digest, restored.author.as_str()), (4, made.digest, "ben"));
-        assert_eq!(kind(client.restore_document(&back).await), Kind::Conflict);
+        assert_eq!((restored.version, &restored.digest, restored.author.as_str()), (4, &made.digest, "ben"));
+        assert_eq!(client.restore_document(&back).await.unwrap(), restored, "said again");
+        assert_eq!(kind(client.restore_document(&RestoreDocument { version: 2, ..back }).await), Kind::Conflict);
     }
 }
 
@@ -111,9 +111,8 @@ async fn a_stale_write_is_told_base_theirs_and_yours() {
     assert_eq!((appended.version, appended.base), (4, 2));
     let gone = conflict(client.delete_document(&to("org", "a"), Basis::Version(1)).await);
     assert!(gone.yours.deleted && gone.theirs.version == 4);
-    let (status, body) = world
-        .raw_with("PUT", "/v1/documents/content?scope=org&path=a", "if-match: \"1\"\r\n", Some("yours"))
-        .await;
+    let (status, body) =
+        world.raw_with("PUT", "/v1/documents/content?scope=org&path=a", "if-match: \"1\"\r\n", Some("yours")).await;
     assert_eq!((status.as_u16(), body["error"]["kind"].as_str()), (409, Some("conflict")), "{body}");
     assert_eq!(body["conflict"]["theirs"]["version"], 4, "{body}");
 }
@@ -123,8 +122,16 @@ async fn a_write_says_what_it_is_based_on() {
     let world = World::new().await;
     let url = "/v1/documents/content?scope=org&path=a";
     for headers in [
-        "", "if-match: 1\r\n", "if-match: *\r\n", "if-match: \"0\"\r\n", "if-match: \"x\"\r\n", "if-match: \"1\", \"2\"\r\n",
-        "if-match: W/\"1\"\r\n", "if-none-match: \"1\"\r\n", "if-match: \"1\"\r\nif-none-match: *\r\n", "if-match: \"-1\"\r\n",
+        "",
+        "if-match: 1\r\n",
+        "if-match: *\r\n",
+        "if-match: \"0\"\r\n",
+        "if-match: \"x\"\r\n",
+        "if-match: \"1\", \"2\"\r\n",
+        "if-match: W/\"1\"\r\n",
+        "if-none-match: \"1\"\r\n",
+        "if-match: \"1\"\r\nif-none-match: *\r\n",
+        "if-match: \"-1\"\r\n",
     ] {
         for method in ["PUT", "DELETE"] {
             let (status, body) = world.raw_with(method, url, headers, Some("x")).await;
@@ -144,15 +151,18 @@ async fn the_nearest_scope_of_a_view_is_read() {
     put(client, "org", "b", Basis::Absent, "org").await;
     put(client, "agent/main", "a", Basis::Absent, "agent").await;
     let view = Some("agent/main,user/ana,org".to_owned());
-    let read = client.document(&DocumentQuery { view: view.clone(), path: "a".into(), ..DocumentQuery::default() });
-    assert_eq!(read.await.unwrap().scope, "agent/main");
+    let query = DocumentQuery { view: view.clone(), path: "a".into(), ..DocumentQuery::default() };
+    assert_eq!(client.document(&query).await.unwrap().scope, "agent/main");
     let listed = client.documents(&DocumentsQuery { view: view.clone(), ..DocumentsQuery::default() }).await.unwrap();
     let names: Vec<_> = listed.iter().map(|one| (one.scope.as_str(), one.path.as_str())).collect();
     assert_eq!(names, [("agent/main", "a"), ("org", "b")]);
     assert_eq!(client.documents(&DocumentsQuery::default()).await.unwrap().len(), 3, "all scopes");
     let both = DocumentQuery { view, scope: Some("org".into()), path: "a".into(), version: None };
     assert_eq!(kind(client.document(&both).await), Kind::Invalid);
-    assert_eq!(kind(client.document(&DocumentQuery { path: "a".into(), ..DocumentQuery::default() }).await), Kind::Invalid);
+    assert_eq!(
+        kind(client.document(&DocumentQuery { path: "a".into(), ..DocumentQuery::default() }).await),
+        Kind::Invalid
+    );
 }
 
 #[tokio::test]
@@ -162,7 +172,8 @@ async fn grants_are_kept_even_if_there_are_none() {
         let query = WriteDocumentQuery { grants: Some(grants.into()), ..to("org", "a") };
         let refused = world.client.put_document(&query, Basis::Absent, "x".into()).await.unwrap_err();
         assert!(refused.kind() == Kind::Denied && refused.context().contains("esker doc put"), "{grants:?}: {refused}");
-        let query = WriteDocumentQuery { grants: Some(grants.into()), ..to("agent/main", grants.len().to_string().as_str()) };
+        let query =
+            WriteDocumentQuery { grants: Some(grants.into()), ..to("agent/main", grants.len().to_string().as_str()) };
         let put = world.client.put_document(&query, Basis::Absent, "x".into()).await;
         assert_eq!(put.is_ok(), !grants.is_empty(), "{grants:?}");
     }
@@ -174,7 +185,11 @@ async fn bad_requests_are_refused_in_our_shape() {
     let world = World::new().await;
     let client = &world.client;
     for path in ["", "/a", "a/../b", "a//b", "a\nb"] {
-        assert_eq!(kind(client.put_document(&to("org", path), Basis::Absent, "x".into()).await), Kind::Invalid, "{path:?}");
+        assert_eq!(
+            kind(client.put_document(&to("org", path), Basis::Absent, "x".into()).await),
+            Kind::Invalid,
+            "{path:?}"
+        );
         assert_eq!(kind(client.document(&of("org", path)).await), Kind::Invalid, "{path:?}");
     }
     let long = "x".repeat(256);
@@ -188,8 +203,13 @@ async fn bad_requests_are_refused_in_our_shape() {
     let session = WriteDocumentQuery { session: "0123456789abcdef".into(), ..to("org", "a") };
     assert_eq!(kind(client.put_document(&session, Basis::Absent, "x".into()).await), Kind::NotFound);
     for url in [
-        "content?scope=org&path=%ff", "content?scope=org", "content?scope=org&path=a&path=b", "content?scope=org&pth=a",
-        "content?path=a&scope=org&version=x", "versions?scope=org", "versions?path=a&scope=nobody",
+        "content?scope=org&path=%ff",
+        "content?scope=org",
+        "content?scope=org&path=a&path=b",
+        "content?scope=org&pth=a",
+        "content?path=a&scope=org&version=x",
+        "versions?scope=org",
+        "versions?path=a&scope=nobody",
     ] {
         let (status, body) = world.raw("GET", &format!("/v1/documents/{url}"), None).await;
         assert_eq!((status.as_u16(), body["error"]["kind"].as_str()), (400, Some("invalid")), "{url}");

@@ -86,8 +86,7 @@ async fn held(world: &World) -> (Arc<Holder>, JoinHandle<Result<End>>) {
     let folder = HolderFolder::lock(&path, id, &info, holder(1)).unwrap();
     let attached = client.attach(holder(1), &who()).await.unwrap();
     let lease = attached.lease;
-    let workspace =
-        Workspace::open(folder, attached, Arc::new(client.clone()), Arc::new(SystemClock)).await.unwrap();
+    let workspace = Workspace::open(folder, attached, Arc::new(client.clone()), Arc::new(SystemClock)).await.unwrap();
     let files = Files::new(workspace.clone());
     let holder = Arc::new(Holder { workspace, files, on_read: Mutex::default() });
     let running = tokio::spawn(control::run(client, lease, who(), holder.clone()));
@@ -302,8 +301,7 @@ async fn of_two_writers_with_one_tag_one_wins() {
     let tag = put(&world, "f", "start").await.stat.etag;
     let one_wins = async |tag: String| {
         let basis = FileBasis::Etag(tag);
-        let (one, two) =
-            tokio::join!(write(&world, "f", &basis, vec![1; 10]), write(&world, "f", &basis, vec![2; 10]));
+        let (one, two) = tokio::join!(write(&world, "f", &basis, vec![1; 10]), write(&world, "f", &basis, vec![2; 10]));
         assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
         assert_eq!(one.as_ref().err().or(two.as_ref().err()).unwrap().kind(), Kind::Conflict);
         let won = if one.is_ok() { 1 } else { 2 };

@@ -68,12 +68,10 @@ async fn globs_match_as_they_do_in_ripgrep() {
         (Glob { hidden: true, ..glob("*env*") }, &[".env"]),
         (Glob { hidden: true, ..glob("config") }, &[]),
         (Glob { hidden: true, no_ignore: true, ..glob(".git/**") }, &[]),
-        (Glob { no_ignore: true, ..glob("*.rs") }, &[
-            "src/deep/er/mod.rs",
-            "src/lib.rs",
-            "src/main.rs",
-            "target/out.rs",
-        ]),
+        (
+            Glob { no_ignore: true, ..glob("*.rs") },
+            &["src/deep/er/mod.rs", "src/lib.rs", "src/main.rs", "target/out.rs"],
+        ),
         (Glob { path: Raw::from("src"), ..glob("*.rs") }, &["src/deep/er/mod.rs", "src/lib.rs", "src/main.rs"]),
         (Glob { path: Raw::from("src"), ..glob("deep/**") }, &["src/deep/er/mod.rs"]),
         (Glob { path: Raw::from("src"), ..glob("*.log") }, &["src/keep.log"]),
@@ -126,24 +124,25 @@ async fn greps_look_where_ripgrep_looks() {
     let named = |globs: &[&str]| globs.iter().map(|glob| glob.to_string()).collect::<Vec<_>>();
     let table: &[(Grep, &[&str])] = &[
         // Not in `binary`: a NUL near the start ends the search before it begins.
-        (grep("fn "), &[
-            "crlf.txt:1",
-            "docs/a b.md:1",
-            "src/deep/er/mod.rs:1",
-            "src/keep.log:1",
-            "src/lib.rs:1",
-            "src/main.rs:2",
-            "src/only-root:1",
-            "sub/again.log:1",
-        ]),
+        (
+            grep("fn "),
+            &[
+                "crlf.txt:1",
+                "docs/a b.md:1",
+                "src/deep/er/mod.rs:1",
+                "src/keep.log:1",
+                "src/lib.rs:1",
+                "src/main.rs:2",
+                "src/only-root:1",
+                "sub/again.log:1",
+            ],
+        ),
         (Grep { types: named(&["rust"]), ..grep("fn ") }, &["src/deep/er/mod.rs:1", "src/lib.rs:1", "src/main.rs:2"]),
         (Grep { glob: named(&["*.md"]), ..grep("fn ") }, &["docs/a b.md:1"]),
-        (Grep { glob: named(&["src/**", "!*.log"]), ..grep("fn ") }, &[
-            "src/deep/er/mod.rs:1",
-            "src/lib.rs:1",
-            "src/main.rs:2",
-            "src/only-root:1",
-        ]),
+        (
+            Grep { glob: named(&["src/**", "!*.log"]), ..grep("fn ") },
+            &["src/deep/er/mod.rs:1", "src/lib.rs:1", "src/main.rs:2", "src/only-root:1"],
+        ),
         // What a glob asks for is shown even if it is ignored, unless its directory is.
         (Grep { glob: named(&["*.log"]), ..grep("fn ") }, &["src/keep.log:1", "src/notes.log:1", "sub/again.log:1"]),
         (Grep { glob: named(&["out.rs"]), ..grep("fn ") }, &[]),
@@ -176,11 +175,9 @@ async fn greps_look_where_ripgrep_looks() {
 #[tokio::test]
 async fn lines_come_with_numbers_and_context() {
     let world = project().await;
-    let request =
-        Grep { lines: true, before: 1, after: 1, path: Raw::from("src/main.rs"), ..grep("helper\\(\\) ") };
+    let request = Grep { lines: true, before: 1, after: 1, path: Raw::from("src/main.rs"), ..grep("helper\\(\\) ") };
     let file = found(&world, request).await.files.remove(0);
-    let lines: Vec<_> =
-        file.lines.iter().map(|line| (line.number, line.text.as_str(), line.context)).collect();
+    let lines: Vec<_> = file.lines.iter().map(|line| (line.number, line.text.as_str(), line.context)).collect();
     assert_eq!(lines, [(4, "", true), (5, "fn helper() {}", false)]);
     assert_eq!(file.matches, 1);
     let crlf = found(&world, Grep { lines: true, ..grep("crlf") }).await.files.remove(0);
