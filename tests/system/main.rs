@@ -19,6 +19,7 @@ mod model;
 mod outside;
 mod page;
 mod random;
+mod sessions;
 mod tidy;
 mod tools;
 mod world;
