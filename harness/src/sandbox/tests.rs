@@ -194,12 +194,21 @@ async fn other_processes_are_neither_seen_nor_reached() {
 async fn settings_and_devices_of_the_machine_are_out_of_reach() {
     let Some(place) = Place::new() else { return };
     let before = std::fs::read("/proc/sys/kernel/core_pattern").unwrap();
-    for path in ["/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/vm/drop_caches", "/proc/sysrq-trigger", "/proc/mtrr"] {
+    for path in [
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sys/kernel/hostname",
+        "/proc/sys/vm/drop_caches",
+        "/proc/sysrq-trigger",
+        "/proc/mtrr",
+    ] {
         let (end, output) = place.run(&format!("cat {path} 2>/dev/null >/tmp/x; cat /tmp/x > {path}")).await;
         assert_ne!(end.code, 0, "{path} took a write: {output}");
     }
     assert_eq!(std::fs::read("/proc/sys/kernel/core_pattern").unwrap(), before);
-    assert_eq!(place.says("head -c 3 /dev/urandom | wc -c; head -c 3 /dev/zero | wc -c; echo x > /dev/null").await, "3\n3\n");
+    assert_eq!(
+        place.says("head -c 3 /dev/urandom | wc -c; head -c 3 /dev/zero | wc -c; echo x > /dev/null").await,
+        "3\n3\n"
+    );
     if rustix::process::getuid().is_root() {
         use std::os::unix::fs::PermissionsExt;
         place.run("chmod 600 /dev/full").await;

@@ -38,10 +38,16 @@ async fn a_long_output_goes_to_a_file_that_can_be_read() {
     let world = World::new().await;
     let Some(mut tools) = tools(&world) else { return };
     let text = tools.ok("Bash", json!({"command": "seq 1 20000"})).await;
-    assert!(text.starts_with("<persisted-output>\nOutput too large (106.3KB). Full output saved to: /tool-results/"), "{text}");
+    assert!(
+        text.starts_with("<persisted-output>\nOutput too large (106.3KB). Full output saved to: /tool-results/"),
+        "{text}"
+    );
     let path = text.split_whitespace().find(|word| word.starts_with("/tool-results/")).unwrap();
     assert_eq!(tools.ok("Bash", json!({"command": format!("tail -n 1 {path}")})).await, "20000");
-    assert_eq!(tools.ok("Read", json!({"file_path": path, "offset": 19999, "limit": 2})).await, "19999\t19999\n20000\t20000");
+    assert_eq!(
+        tools.ok("Read", json!({"file_path": path, "offset": 19999, "limit": 2})).await,
+        "19999\t19999\n20000\t20000"
+    );
     assert!(tools.fails("Write", json!({"file_path": path, "content": ""})).await.contains("is read-only"));
     for path in ["/tool-results/../../data", "/tool-results/a/b"] {
         assert!(!tools.fails("Read", json!({"file_path": path})).await.is_empty());

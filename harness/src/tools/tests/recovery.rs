@@ -32,7 +32,9 @@ async fn content(world: &World, path: &str) -> String {
 /// Numbers of versions of the document, or of snapshots of the workspace.
 async fn effects(world: &World, path: &str) -> usize {
     match path.strip_prefix("/memories/") {
-        Some(rest) => world.client.document_versions("agent/main", &format!("memories/{rest}")).await.map_or(0, |all| all.len()),
+        Some(rest) => {
+            world.client.document_versions("agent/main", &format!("memories/{rest}")).await.map_or(0, |all| all.len())
+        }
         None => world.client.log("w", true, 100).await.unwrap().len(),
     }
 }
@@ -92,7 +94,9 @@ async fn what_somebody_else_wrote_is_not_overwritten() {
 
 #[tokio::test]
 async fn a_planned_write_finds_what_came_in_between() {
-    for (name, input, _) in writes().into_iter().filter(|(_, input, _)| input["file_path"].as_str().unwrap().starts_with("/workspace")) {
+    for (name, input, _) in
+        writes().into_iter().filter(|(_, input, _)| input["file_path"].as_str().unwrap().starts_with("/workspace"))
+    {
         let world = world_with_old_files().await;
         let path = input["file_path"].as_str().unwrap();
         let mut tools = world.tools();

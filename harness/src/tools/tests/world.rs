@@ -50,7 +50,7 @@ impl World {
             workspace: "w".into(),
             agent: "main".into(),
             user: "ana".into(),
-            grants: vec!["agent/main".into()],
+            grants: Vec::new(),
             session: String::new(),
             epoch: 0,
             sandbox: Sandbox::new(crate::sandbox::tests::this_program()),
@@ -80,7 +80,8 @@ impl World {
     }
 
     async fn write_document(&self, scope: &str, path: &str, basis: Basis, text: &str) {
-        let query = WriteDocumentQuery { scope: scope.into(), path: path.into(), author: "ana".into(), ..Default::default() };
+        let query =
+            WriteDocumentQuery { scope: scope.into(), path: path.into(), author: "ana".into(), ..Default::default() };
         let put = self.client.put_document(&query, basis, text.to_owned().into_bytes().into()).await.unwrap();
         assert!(matches!(put, Put::Written(_)), "{put:?}");
     }
