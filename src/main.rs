@@ -86,6 +86,7 @@ fn is_detached(command: &Command) -> bool {
     match command {
         Command::Serve(options) => options.detached,
         Command::Mount(options) => options.detached,
+        Command::Doc(cli::Doc::Mount(options)) => options.detached,
         _ => false,
     }
 }

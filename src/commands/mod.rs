@@ -9,7 +9,9 @@ mod files;
 mod history;
 mod maintenance;
 mod mount;
+mod run;
 mod serve;
+mod show;
 mod status;
 mod transfer;
 mod unmount;
@@ -39,6 +41,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Restore(options) => history::restore(context, options).await,
         Command::Fork(options) => workspaces::fork(context, options).await,
         Command::Workspace(options) => workspaces::run(context, options).await,
+        Command::Run(options) => run::run(context, options).await,
+        Command::SandboxRunner { folder } => run::sandboxed(&folder),
         Command::Admin => admin::run(context).await,
         Command::Doc(options) => documents::run(context, options).await,
         Command::Check(options) => maintenance::check(context, options).await,

@@ -14,6 +14,7 @@ mod commands;
 mod concurrency;
 mod crash;
 mod damage;
+mod docs_mount;
 mod documents;
 mod model;
 mod outside;

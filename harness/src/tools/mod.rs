@@ -295,6 +295,10 @@ impl Tools for Toolbox {
         Ok(done)
     }
 
+    async fn revive(&mut self) -> Result<()> {
+        self.options.mounts.ensure().await.map(drop)
+    }
+
     fn remember(&mut self, call: &ToolCall, result: &ToolResult) {
         self.take_in(&result.detail);
         if call.name == "Bash" {

@@ -73,13 +73,13 @@ async fn a_session_that_nothing_happens_to() {
 
 #[tokio::test]
 async fn every_point_may_be_the_last_one() {
-    let world = World::new(script()).await;
+    let mut world = World::new(script()).await;
     world.points.arm(0);
     world.drive(&options(Some("do it"))).await.unwrap();
     let points = world.points.reached.load(std::sync::atomic::Ordering::SeqCst);
     assert!(points > 80, "only {points} points");
     for number in 1..=points {
-        let world = World::new(script()).await;
+        world.reset();
         let options = options(Some("do it"));
         let first = world.drive_until(number, &options).await;
         let before = world.events();
@@ -96,8 +96,9 @@ async fn every_point_may_be_the_last_one() {
 
 #[tokio::test]
 async fn many_deaths_in_one_session() {
+    let mut world = World::new(script()).await;
     for seed in 1..=40_u64 {
-        let world = World::new(script()).await;
+        world.reset();
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut deaths = 0;
         loop {

@@ -78,6 +78,17 @@ impl Engine {
         }
     }
 
+    /// As new.
+    pub(super) fn reset(&self) {
+        *self.inner.lock().unwrap() = Inner { snapshots: vec![snapshot(0)], ..Inner::default() };
+    }
+
+    /// A snapshot is thinned out of the history.
+    pub(super) fn forget_snapshots(&self) {
+        let mut inner = self.inner.lock().unwrap();
+        inner.snapshots = vec![snapshot(99)];
+    }
+
     pub(super) fn events(&self) -> Vec<Event> {
         self.inner.lock().unwrap().events.clone()
     }
@@ -276,7 +287,7 @@ async fn end_turn(
     let mut inner = engine.inner.lock().unwrap();
     inner.check(request.epoch)?;
     if !inner.snapshots.contains(&request.snapshot) {
-        return Err(Refusal(Kind::Invalid, "the snapshot is not in the history"));
+        return Err(Refusal(Kind::NotFound, "the snapshot is not in the history"));
     }
     let data: Value = json!({ "snapshot": request.snapshot, "documents": [] });
     inner.push(Event {
