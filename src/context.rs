@@ -21,6 +21,8 @@ pub(crate) struct Context {
     pub data: DataFolder,
     /// Address of an engine elsewhere, if one is used.
     pub engine: Option<String>,
+    /// What that engine lets in; commands that are started give it on in their environment.
+    pub token: Option<String>,
 }
 
 /// A state that was looked up.
@@ -38,7 +40,7 @@ impl Context {
         match &self.engine {
             Some(url) => {
                 self.data.prepare()?;
-                engine::connect_to(url)
+                engine::connect_to(url, self.token.as_deref())
             }
             None => engine::connect(&self.data).await,
         }

@@ -60,7 +60,7 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Error::io("cannot start the runtime", error))?;
-    let context = Context { printer, data, engine: cli.engine.filter(|url| !url.is_empty()) };
+    let context = Context { printer, data, engine: cli.engine.filter(|url| !url.is_empty()), token: cli.token };
     let done = runtime.block_on(commands::run(&context, cli.command));
     // Nothing is left to wait for: what matters was awaited, and a blocked read of the terminal must not keep us.
     runtime.shutdown_background();

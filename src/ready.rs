@@ -34,10 +34,21 @@ enum Line {
 
 /// Starts `esker` with `arguments` in the background and waits until it is ready; gives back what it said.
 pub(crate) fn start(arguments: &[OsString], log: &Path, patience: Duration) -> Outcome<serde_json::Value> {
+    start_with(arguments, None, log, patience)
+}
+
+/// The same with the token of an engine elsewhere, which no command line shows.
+pub(crate) fn start_with(
+    arguments: &[OsString],
+    token: Option<&str>,
+    log: &Path,
+    patience: Duration,
+) -> Outcome<serde_json::Value> {
     let log_file = open_log(log)?;
     let (reader, writer) = std::io::pipe().map_err(|error| Error::io("cannot make a pipe", error))?;
     let child = Command::new(program())
         .args(arguments)
+        .envs(token.map(|token| ("ESKER_TOKEN", token)))
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(writer)

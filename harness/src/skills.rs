@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::tools::limits::SKILL_LINE_CHARACTERS;
+use crate::tools::limits::{FRONT_MATTER_BYTES_MAX, SKILL_LINE_CHARACTERS};
 
 /// A skill that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +113,7 @@ pub fn name_of(path: &str) -> Option<&str> {
 pub fn parse(name: &str, tag: String, text: &str) -> Skill {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
     let (front, body) = split(&text);
+    let front = front.filter(|front| front.len() <= FRONT_MATTER_BYTES_MAX);
     let front = front.and_then(|front| serde_saphyr::from_str::<FrontMatter>(front).ok()).unwrap_or_default();
     let description = front.description.map(|text| one_line(&text)).filter(|text| !text.is_empty());
     Skill {

@@ -11,6 +11,7 @@ mod maintenance;
 mod mount;
 mod run;
 mod serve;
+mod sessions;
 mod show;
 mod status;
 mod transfer;
@@ -45,6 +46,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::SandboxRunner { folder } => run::sandboxed(&folder),
         Command::Admin => admin::run(context).await,
         Command::Doc(options) => documents::run(context, options).await,
+        Command::Session(options) => sessions::run(context, options).await,
         Command::Check(options) => maintenance::check(context, options).await,
         Command::Gc(options) => maintenance::gc(context, options).await,
         Command::Demo(options) => demo::run(context, options).await,

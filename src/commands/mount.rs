@@ -103,7 +103,7 @@ async fn detach(context: &Context, options: &Options, state: &StateName, at: &Pa
     crate::folder::private(&folder)?;
     let mut arguments: Vec<OsString> = vec!["--data".into(), context.data.path().into(), "mount".into()];
     if let Some(url) = &context.engine {
-        arguments.extend(["--engine".into(), url.into()]);
+        arguments.extend(["--server".into(), url.into()]);
     }
     arguments.push("--detached".into());
     let flags = [(options.read_only, "--read-only"), (options.allow_other, "--allow-other")];
@@ -114,9 +114,11 @@ async fn detach(context: &Context, options: &Options, state: &StateName, at: &Pa
     }
     arguments.extend(["--".into(), options.source.clone(), at.into()]);
     let log = folder.join("mount.log");
-    let started = tokio::task::spawn_blocking(move || ready::start(&arguments, &log, MOUNT_START))
-        .await
-        .expect("because starting a process does not panic")?;
+    let token = context.token.clone();
+    let started =
+        tokio::task::spawn_blocking(move || ready::start_with(&arguments, token.as_deref(), &log, MOUNT_START))
+            .await
+            .expect("because starting a process does not panic")?;
     let started: Started = serde_json::from_value(started).map_err(|error| {
         vfs_core::Error::new(vfs_core::Kind::Internal, "the mount said something odd").because(error)
     })?;

@@ -27,15 +27,15 @@ pub(crate) async fn connect(data: &DataFolder) -> Outcome<Client> {
     Ok(Client::with_starter(Endpoint::Unix(info.socket), starter)?)
 }
 
-/// A client of an engine elsewhere. Its token is in the environment, because other users see command lines.
-pub(crate) fn connect_to(url: &str) -> Outcome<Client> {
+/// A client of an engine elsewhere, which lets in who has its token.
+pub(crate) fn connect_to(url: &str, token: Option<&str>) -> Outcome<Client> {
     let is_http = url.starts_with("http://") || url.starts_with("https://");
     if !is_http {
         return Err(Failure::new(Kind::Invalid, format!("{url:?} is no address of an engine: use http://HOST:PORT")));
     }
-    let token = std::env::var("ESKER_TOKEN").unwrap_or_default().trim().to_owned();
+    let token = token.unwrap_or_default().trim().to_owned();
     if token.is_empty() {
-        let line = "set ESKER_TOKEN to the engine's token: it is in the file `token` of its data folder";
+        let line = "set --token or ESKER_TOKEN to the engine's token: it is in the file `token` of its data folder";
         return Err(Failure::new(Kind::Denied, line));
     }
     Ok(Client::new(Endpoint::Http { url: url.to_owned(), token })?)

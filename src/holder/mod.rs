@@ -49,6 +49,8 @@ struct Holder {
     client: WorkspaceClient,
     workspace: Arc<Workspace>,
     files: Arc<Files>,
+    /// Whether others may change files by path; not any more once the last publish has begun.
+    takes_changes: tokio::sync::RwLock<bool>,
     mount: Arc<Mount>,
     /// The snapshot it started from.
     first_base: SnapshotId,
@@ -102,6 +104,7 @@ impl Holder {
         self.barrier(self.final_note()).await?;
         let mount = self.mount.clone();
         blocking(move || mount.unmount(false)).await?;
+        self.take_no_more_changes().await;
         if self.workspace.dirty_since().is_some() {
             self.barrier(self.final_note()).await?;
         }

@@ -112,7 +112,8 @@ async fn attach(
     };
     let end = watch::Sender::new(End::No);
     let (files, mount) = (Files::new(workspace.clone()), Arc::new(mount));
-    let holder = Holder { name, folder: path, client, workspace, files, mount, first_base: status.base, end };
+    let (takes_changes, first_base) = (tokio::sync::RwLock::new(true), status.base);
+    let holder = Holder { name, folder: path, client, workspace, files, takes_changes, mount, first_base, end };
     Ok((Arc::new(holder), who, started))
 }
 

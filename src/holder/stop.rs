@@ -71,6 +71,7 @@ pub(super) async fn stop(holder: &Arc<Holder>, reason: Reason, signals: &mut Sig
         Reason::LeaseLost => detach_lazily(&holder.mount).await?,
         Reason::Released | Reason::Ended => {}
     }
+    holder.take_no_more_changes().await;
     // What was written between the publish and the unmount, and a second try if the first failed.
     let published = match published {
         Err(error) if error.kind() == Kind::LeaseLost => Err(error),

@@ -16,6 +16,7 @@ mod crash;
 mod damage;
 mod docs_mount;
 mod documents;
+mod files;
 mod model;
 mod outside;
 mod page;

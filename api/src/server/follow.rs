@@ -62,24 +62,32 @@ impl Follower {
             if let Some(event) = self.waiting.pop_front() {
                 return message(event).map(Some);
             }
-            self.read().await?;
-            if self.waiting.is_empty() && (self.has_ended().await? || !self.wait().await) {
+            if self.read().await? && self.waiting.is_empty() {
+                return Ok(None);
+            }
+            if self.waiting.is_empty() && !self.wait().await {
                 return Ok(None);
             }
         }
     }
 
-    async fn read(&mut self) -> Result<()> {
-        let page = self.state.repo().events(self.id, self.last, FOLLOW_PAGE).await?;
-        self.last = page.events.last().map_or(self.last, |event| event.sequence);
-        self.waiting.extend(page.events);
-        Ok(())
-    }
-
-    /// Whether everything was sent of a session that has ended.
-    async fn has_ended(&self) -> Result<bool> {
-        let session = self.state.repo().session(&self.id.to_hex()).await?;
-        Ok(session.has_ended && self.last >= session.last_event)
+    /// Reads on; says whether the session has ended and nothing more comes.
+    ///
+    /// In a task of its own: this future stands still while the follower is slow, and must not have a connection of the
+    /// database then.
+    async fn read(&mut self) -> Result<bool> {
+        let (repo, id, last) = (self.state.repo().clone(), self.id, self.last);
+        let look = tokio::spawn(async move {
+            let events = repo.events(id, last, FOLLOW_PAGE).await?.events;
+            let last = events.last().map_or(last, |event| event.sequence);
+            let session = repo.session(&id.to_hex()).await?;
+            Ok::<_, Error>((events, last, session.has_ended && last >= session.last_event))
+        });
+        let looked = look.await.map_err(|error| Error::new(Kind::Internal, "reading a log panicked").because(error))?;
+        let (events, last, has_ended) = looked?;
+        self.last = last;
+        self.waiting.extend(events);
+        Ok(has_ended)
     }
 
     /// Waits until there may be more; false if the engine stops. News can be missed by those who lag, so it looks now

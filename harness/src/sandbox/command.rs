@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use vfs_core::{Error, Kind, Result};
 
 use super::runner::{COMMAND, END, LOCK, ORDER, OUTPUT, Order, STARTED, put};
-use super::{Accounts, Bind, SHELL, Sandbox};
+use super::{Bind, Own, SHELL, Sandbox};
 use crate::tools::limits::{OUTPUT_BYTES_MAX, RUNNER_GRACE, RUNNER_POLL};
 
 /// One command and its folder.
@@ -153,8 +153,8 @@ impl Command {
     fn prepare(&self, sandbox: &Sandbox, wanted: &Wanted<'_>) -> Result<File> {
         self.forget();
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(|error| self.failed(error))?;
-        let accounts = Accounts::write(&self.folder)?;
-        let arguments = sandbox.arguments(wanted.binds, &accounts);
+        let own = Own::make(&self.folder)?;
+        let arguments = sandbox.arguments(wanted.binds, &own);
         let program = std::iter::once(sandbox.bubblewrap.as_os_str());
         let all = program.chain(arguments.iter().map(|argument| argument.as_os_str()));
         let order = Order {

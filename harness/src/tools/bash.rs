@@ -119,7 +119,7 @@ impl Toolbox {
     fn arrive(&self, end: &End) -> (String, String) {
         let Some(path) = end.current.as_deref() else { return (self.current.clone(), String::new()) };
         match self.routes.place(path, "/") {
-            Place::Workspace(_) | Place::Document(_) => (path.to_owned(), String::new()),
+            Place::Workspace(_) | Place::Document(_) => (crate::routes::absolute(path, "/"), String::new()),
             _ => {
                 let home = self.routes.workspace.clone();
                 let note = format!("\nShell cwd was reset to {home}");

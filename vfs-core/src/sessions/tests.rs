@@ -208,7 +208,7 @@ async fn the_end_of_a_session_is_its_state_until_somebody_goes_on() {
     let state = async || repo.session(&id.to_hex()).await.unwrap().state;
     assert_eq!(state().await, "running");
     let end =
-        |number: u32, state: &str| of_kind(kind::SESSION_ENDED, &format!("end:{number}"), json!({ "state": state }));
+        |number: u32, state: &str| of_kind(kind::SESSION_ENDED, &format!("ended:{number}"), json!({ "state": state }));
     repo.append_events(id, epoch, &[end(1, "stopped")]).await.unwrap();
     repo.append_events(id, epoch, &[of_kind(kind::NOTICE, "notice:1", json!({}))]).await.unwrap();
     assert_eq!(state().await, "stopped", "a notice changes nothing");

@@ -1,6 +1,7 @@
 //! What the pages say, and that what does not fit is linked.
 
 use bytes::Bytes;
+use vfs_core::base::Publisher;
 
 use super::browser::Browser;
 use crate::limits::{PAGE_FILE_BYTES, PAGE_SNAPSHOTS};

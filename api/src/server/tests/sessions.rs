@@ -68,7 +68,7 @@ async fn a_session_is_led_from_its_first_event_to_its_last() {
     assert_eq!(client.end_turn(id, 1, &request).await.unwrap(), turn);
     assert_eq!((turn.number, turn.snapshot), (1, snapshot));
     assert_eq!(client.turns(id).await.unwrap(), [turn]);
-    append(&world, id, epoch, vec![end("end:1", "done")]).await;
+    append(&world, id, epoch, vec![end("ended:1", "done")]).await;
     client.release_session(id, epoch).await.unwrap();
     client.release_session(id, epoch).await.unwrap();
     let ended = client.session(id).await.unwrap();
@@ -185,7 +185,7 @@ async fn a_follower_hears_of_events_at_once_and_ends_with_the_session() {
         assert_eq!(event.key, key);
         assert!(began.elapsed() < crate::limits::FOLLOW_POLL / 2, "it did not wait for the poll");
     }
-    append(&world, &session.id, epoch, vec![end("end:1", "stopped")]).await;
+    append(&world, &session.id, epoch, vec![end("ended:1", "stopped")]).await;
     assert_eq!(timeout(PATIENCE, follower.next()).await.unwrap().unwrap().unwrap().kind, "session.ended");
     assert!(timeout(PATIENCE, follower.next()).await.unwrap().is_none());
     // Somebody who comes later, and has it all, is not kept waiting.
@@ -193,7 +193,7 @@ async fn a_follower_hears_of_events_at_once_and_ends_with_the_session() {
     assert!(timeout(PATIENCE, late.next()).await.unwrap().is_none());
     // Somebody goes on: it can be followed again.
     let more = NewEvent { kind: "user.message".into(), ..event("user:2") };
-    append(&world, &session.id, epoch, vec![more, end("end:2", "done")]).await;
+    append(&world, &session.id, epoch, vec![more, end("ended:2", "done")]).await;
     let rest: Vec<_> =
         timeout(PATIENCE, world.client.follow_events(&session.id, 22).await.unwrap().collect()).await.unwrap();
     assert_eq!(rest.into_iter().map(|event| event.unwrap().sequence).collect::<Vec<_>>(), [23, 24]);
