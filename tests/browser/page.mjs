@@ -133,6 +133,7 @@ function audit({ origin, marks }) {
   const hidden = html.match(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/);
   if (hidden) findings.push(`hidden character U+${hidden[0].codePointAt(0).toString(16)} at …${html.slice(Math.max(0, hidden.index - 60), hidden.index + 20)}`);
   if (getComputedStyle(document.body).display === "none") findings.push("the body is hidden");
+  for (const part of document.querySelectorAll("details")) part.open = true;
   const text = document.body.innerText;
   return {
     findings,

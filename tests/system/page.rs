@@ -25,8 +25,9 @@ fn nothing_that_an_agent_wrote_runs_in_the_page() {
     println!("{} pages, {} downloads, kinds {:#}", report["pages"], report["downloads"], report["kinds"]);
     let findings = list(&report["findings"]);
     assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
-    let unseen: Vec<_> = written.iter().filter(|text| report["marks"].get(&text.mark).is_none()).collect();
-    assert!(unseen.is_empty(), "{} of {} texts are on no page: {unseen:#?}", unseen.len(), written.len());
+    let unseen: Vec<_> =
+        written.iter().filter(|text| report["marks"].get(&text.mark).is_none()).map(|text| &*text.mark).collect();
+    assert!(unseen.is_empty(), "{} of {} texts are on no page: {unseen:?}", unseen.len(), written.len());
     assert!(report["downloads"].as_u64() > Some(0), "a file can be saved");
     the_door_is_shut(&report["login"]);
 

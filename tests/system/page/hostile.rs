@@ -13,13 +13,9 @@ use serde_json::{Value, json};
 use crate::world::{Mount, World};
 
 /// A hostile text that was stored somewhere.
-#[derive(Debug)]
 pub(super) struct Written {
-    /// Part of the text, and of no other.
+    /// Part of the text, and of no other; says where it is.
     pub(super) mark: String,
-    /// Where it is.
-    #[allow(dead_code, reason = "printed where it was not found")]
-    place: &'static str,
 }
 
 /// Texts, with `MARK` in the place of the mark: each is an attack on one way of showing text.
@@ -69,7 +65,7 @@ impl Texts {
     fn attack(&mut self, place: &'static str, number: usize) -> String {
         let mark = format!("zq{}{number:02}zq", place.replace(' ', ""));
         let text = ATTACKS[number].replace("MARK", &mark);
-        self.written.push(Written { mark, place });
+        self.written.push(Written { mark });
         text
     }
 
