@@ -114,7 +114,7 @@ pub fn parse(name: &str, tag: String, text: &str) -> Skill {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
     let (front, body) = split(&text);
     let front = front.filter(|front| front.len() <= FRONT_MATTER_BYTES_MAX);
-    let front = front.and_then(|front| understand(front)).unwrap_or_default();
+    let front = front.and_then(understand).unwrap_or_default();
     let description = front.description.map(|text| one_line(&text)).filter(|text| !text.is_empty());
     Skill {
         name: name.to_owned(),
