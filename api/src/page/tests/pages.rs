@@ -90,7 +90,7 @@ async fn bytes_are_not_shown_but_saved() {
     let world = World::new().await;
     world.repo.create_workspace("w", None, None).await.unwrap();
     let bytes = content(7, 300_000);
-    publish(&world, "w", b"picture.png", &[bytes.clone()]).await;
+    publish(&world, "w", b"picture.png", std::slice::from_ref(&bytes)).await;
     let browser = Browser::visiting(&world.state, world.address).await;
     let page = browser.get("/admin/workspaces/w/at/HEAD?path=picture.png").await.page();
     assert!(page.text.contains("Not text: 293.0 KiB"), "{}", page.text);
