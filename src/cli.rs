@@ -81,12 +81,6 @@ pub(crate) enum Command {
     Admin,
     /// Let an agent work in a workspace; Ctrl-C stops it so that it can be resumed
     Run(Run),
-    /// Run one command of an agent; started by `run`
-    #[command(hide = true)]
-    SandboxRunner {
-        /// The folder with its order
-        folder: PathBuf,
-    },
     /// Skills, memories and instructions: versioned files that workspaces share
     #[command(subcommand)]
     Doc(Doc),

@@ -43,7 +43,6 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Fork(options) => workspaces::fork(context, options).await,
         Command::Workspace(options) => workspaces::run(context, options).await,
         Command::Run(options) => run::run(context, options).await,
-        Command::SandboxRunner { folder } => run::sandboxed(&folder),
         Command::Admin => admin::run(context).await,
         Command::Doc(options) => documents::run(context, options).await,
         Command::Session(options) => sessions::run(context, options).await,

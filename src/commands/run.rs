@@ -30,7 +30,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let model = Model::new(Settings::read(|name| std::env::var(name).ok(), options.model.as_deref())?)?;
     let program = std::env::current_exe().map_err(|error| Error::io("cannot find the program itself", error))?;
     // Before there is a session: without a sandbox nothing begins.
-    let mut sandbox = Sandbox::new(vec![program.clone().into(), "sandbox-runner".into()]);
+    let mut sandbox = Sandbox::new(vec![program.clone().into(), harness::sandbox::runner::NAME.into()]);
     sandbox.check()?;
     let client = context.client().await?;
     let place = Place::new(context.data.runs(), format!("{} on {}", std::process::id(), crate::holder::host()));
@@ -50,11 +50,6 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         run.release().await;
     }
     verdict(&id, driven?.as_ref())
-}
-
-/// Runs one command in the sandbox: the process that outlives a harness.
-pub(crate) fn sandboxed(folder: &Path) -> Outcome {
-    Ok(harness::sandbox::runner::main(folder).map_err(|error| Error::io("a command cannot be run", error))?)
 }
 
 /// What a run stands on.

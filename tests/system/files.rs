@@ -293,9 +293,11 @@ fn no_path_leads_to_the_host() {
     assert!(api.runtime.block_on(api.client.glob_files("w", &request)).unwrap().files.is_empty());
 }
 
-/// The promise: visible within 50 ms, 99 times in 100, on one machine. A busy machine is given four times as much.
+/// The promise: visible within 50 ms, 99 times in 100, on one machine. Where more programs want to run than there are
+/// processors, the median has to keep it four times over.
 #[test]
 fn a_write_is_seen_within_the_promised_time() {
+    const PROMISED: Duration = Duration::from_millis(50);
     let Some(world) = World::with_mounts() else { return };
     world.esker(["workspace", "create", "w"]).ok();
     let mount = Mount::new(&world, "w", "m");
@@ -311,6 +313,13 @@ fn a_write_is_seen_within_the_promised_time() {
         .collect();
     times.sort();
     let (half, most) = (times[times.len() / 2], times[times.len() * 99 / 100]);
-    println!("PUT until cat sees it: p50 {half:?}, p99 {most:?}, max {:?}", times[times.len() - 1]);
-    assert!(most < Duration::from_millis(200), "p99 {most:?}");
+    let load = fs::read_to_string("/proc/loadavg").unwrap();
+    println!("PUT until cat sees it: p50 {half:?}, p99 {most:?}, max {:?}; load {load}", times[times.len() - 1]);
+    let processors = std::thread::available_parallelism().unwrap().get() as f64;
+    let is_busy = load.split(' ').next().unwrap().parse::<f64>().unwrap() > processors;
+    if is_busy {
+        assert!(half < PROMISED * 4, "p50 {half:?}, load {load}");
+    } else {
+        assert!(most < PROMISED, "p99 {most:?}");
+    }
 }

@@ -22,6 +22,7 @@ use vfs_core::{Error, Kind, Result};
 pub use command::{Command as SandboxCommand, End, Fate, Reason, Wanted};
 
 use crate::tools::limits::TMP_BYTES_MAX;
+use crate::tools::texts::machine_failed;
 
 /// What of `/etc` programs need and anybody may know. No accounts, no keys, no configuration with tokens in it.
 const ETC: &[&str] = &[
@@ -112,6 +113,13 @@ impl Sandbox {
         }
     }
 
+    /// A sandbox whose runner is this program, `esker`, also after its file was replaced by another version.
+    pub fn of_this_program() -> Sandbox {
+        let program = std::env::current_exe().ok().filter(|path| path.exists());
+        let program = program.unwrap_or_else(|| "/proc/self/exe".into());
+        Sandbox::new(vec![program.into(), runner::NAME.into()])
+    }
+
     /// Whether commands can be confined here; says what to install or allow if not. Call it before anything else.
     pub fn check(&mut self) -> Result<()> {
         let help = Command::new(&self.bubblewrap).arg("--help").env_clear().stdin(Stdio::null()).output();
@@ -129,7 +137,7 @@ impl Sandbox {
         let mut trial = Command::new(&self.bubblewrap);
         trial.args(self.arguments(&[], &own)).args(["--", SHELL, "-c", "exit 42"]).env_clear().current_dir(folder);
         let done = trial.stdin(Stdio::null()).output();
-        let done = done.map_err(|error| Error::io(format!("cannot run {}", self.bubblewrap.display()), error))?;
+        let done = done.map_err(|error| machine_failed(format!("cannot run {}", self.bubblewrap.display()), error))?;
         if done.status.code() == Some(42) {
             return Ok(());
         }
@@ -265,7 +273,7 @@ impl Own {
         let groups = format!("{group}:x:{gid}:\nnogroup:x:65534:\n");
         let put = |file: &str, text: String| {
             let path = folder.join(file);
-            let failed = |error| Error::io(format!("cannot write {}", path.display()), error);
+            let failed = |error| machine_failed(format!("cannot write {}", path.display()), error);
             fs::write(&path, text).map_err(failed)?;
             Ok::<_, Error>(Some(path))
         };

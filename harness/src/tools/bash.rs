@@ -80,7 +80,8 @@ impl Toolbox {
             tracing::warn!("a mount had died and was brought back");
         }
         let outputs = self.outputs();
-        std::fs::create_dir_all(&outputs).map_err(|error| Error::io("cannot make the folder of outputs", error))?;
+        std::fs::create_dir_all(&outputs)
+            .map_err(|error| texts::machine_failed("cannot make the folder of outputs", error))?;
         binds.push(crate::sandbox::Bind {
             source: outputs,
             target: self.routes.outputs.clone().into(),

@@ -65,6 +65,8 @@ pub(crate) const MOUNT_ANSWER: Duration = Duration::from_secs(10);
 
 /// Largest front matter that is understood; a description has a kilobyte.
 pub(crate) const FRONT_MATTER_BYTES_MAX: usize = 16 * 1024;
+/// Most parts of it that are read again through references.
+pub(crate) const FRONT_MATTER_REPLAYED_MAX: usize = 1_000;
 /// Most skills that are listed: the list is in every request.
 pub(crate) const SKILLS_MAX: usize = 200;
 /// Longest description of a skill in the list, in characters, as the models know it.

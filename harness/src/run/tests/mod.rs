@@ -8,13 +8,14 @@ mod engine;
 mod flow;
 mod lease;
 pub(crate) mod model;
+mod real;
 mod tools;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use api::client::{Client, Endpoint};
+use api::client::Client;
 use api::wire::session::{CreateSession, Event};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -67,8 +68,7 @@ impl World {
     pub(super) async fn new(script: Script) -> World {
         let points = Arc::new(Points::default());
         let engine = Arc::new(Engine::new(points.clone()));
-        let url = engine::serve(engine.clone()).await;
-        let client = Client::new(Endpoint::Http { url, token: "token".into() }).unwrap();
+        let client = Client::in_process(engine::router(engine.clone())).unwrap();
         let model = Server::start(script, points.clone()).await;
         let effects = Arc::new(Effects::new(points.clone(), engine.clone()));
         let dialect = dialect(&model.url);

@@ -50,7 +50,7 @@ impl World {
             workspace: "w".into(),
             agent: "main".into(),
             user: "ana".into(),
-            grants: vec!["agent/main".into()],
+            grants: Vec::new(),
             session: String::new(),
             epoch: 0,
             sandbox: Sandbox::new(crate::sandbox::tests::this_program()),
