@@ -182,7 +182,8 @@ impl<'w> Session<'w> {
 
     /// What is known of it, for failures.
     pub(crate) fn describe(&mut self) -> String {
-        let events = if self.id.is_some() { self.events() } else { Vec::new() };
+        let sessions = self.world.ask(async |client| client.sessions(Some(&self.workspace)).await).unwrap_or_default();
+        let events = if sessions.is_empty() { Vec::new() } else { self.events() };
         let mut text = format!("session {:?} on {}\n{}\n", self.id, self.workspace, self.output());
         for event in &events {
             let data: String = event.data.to_string().chars().take(300).collect();
