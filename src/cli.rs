@@ -8,7 +8,9 @@ mod sessions;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-pub(crate) use documents::{Doc, DocGet, DocList, DocLog, DocPut, DocRestore, DocRm, IfVersion, Within};
+pub(crate) use documents::{
+    Doc, DocGet, DocList, DocLog, DocMount, DocPut, DocRestore, DocRm, IfVersion, Viewer, Within,
+};
 pub(crate) use sessions::{Session, SessionList, SessionShow};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -77,6 +79,8 @@ pub(crate) enum Command {
     Workspace(Workspace),
     /// Print a link to the admin page: browse snapshots, diffs, sessions and documents
     Admin,
+    /// Let an agent work in a workspace; Ctrl-C stops it so that it can be resumed
+    Run(Run),
     /// Skills, memories and instructions: versioned files that workspaces share
     #[command(subcommand)]
     Doc(Doc),
@@ -174,6 +178,11 @@ pub(crate) struct Mount {
     /// Let other users in
     #[arg(long)]
     pub allow_other: bool,
+    /// Show documents as well, at this folder, until the workspace is unmounted
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub docs: Option<PathBuf>,
+    #[command(flatten)]
+    pub who: Viewer,
     /// Started by another command: standard output is the readiness pipe
     #[arg(long, hide = true)]
     pub detached: bool,
@@ -182,7 +191,7 @@ pub(crate) struct Mount {
 /// Options of `unmount`.
 #[derive(Debug, Args)]
 pub(crate) struct Unmount {
-    /// Where the workspace is mounted
+    /// Where the workspace or the documents are mounted
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub at: PathBuf,
     /// Unmount even if something uses it
@@ -193,7 +202,7 @@ pub(crate) struct Unmount {
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Where a workspace is mounted, or a folder inside
+    /// Where a workspace or documents are mounted, or a folder inside
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath, default_value = ".")]
     pub at: PathBuf,
 }
@@ -318,6 +327,38 @@ pub(crate) enum Workspace {
         /// Its name
         name: String,
     },
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The model: ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN), ANTHROPIC_BASE_URL, ANTHROPIC_MODEL, ANTHROPIC_CUSTOM_HEADERS.
+The key stays in this process. Exit code 0: the agent is done; anything else says why not, and how to go on.")]
+pub(crate) struct Run {
+    /// What is to be done; with --resume, what is said in addition
+    #[arg(value_name = "TASK", required_unless_present = "resume")]
+    pub text: Option<String>,
+    /// The workspace
+    #[arg(long, short, value_name = "W", required_unless_present = "resume", conflicts_with = "resume")]
+    pub workspace: Option<String>,
+    /// Go on with this session, as its agent and with its model (the first digits of its id are enough)
+    #[arg(long, value_name = "SESSION")]
+    pub resume: Option<String>,
+    /// The agent's name; it may write the documents of agent/NAME
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub agent: String,
+    /// The user for whom it works [default: your login]
+    #[arg(long, value_name = "LOGIN")]
+    pub user: Option<String>,
+    /// A scope whose documents it may write too: org, user/NAME; may be repeated
+    #[arg(long = "grant", value_name = "SCOPE", conflicts_with = "resume")]
+    pub grants: Vec<String>,
+    /// The model
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    pub model: Option<String>,
+    /// Stop after so many turns
+    #[arg(long, value_name = "COUNT", default_value_t = harness::limits::TURNS_MAX)]
+    pub max_turns: u64,
 }
 
 /// Options of `check`.

@@ -108,6 +108,17 @@ impl DataFolder {
         self.path.join("holders")
     }
 
+    /// What sessions that run on this machine leave here: their locks, and a folder for each.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.path.join("run")
+    }
+
+    /// Says which process shows documents at a path.
+    pub(crate) fn documents_record(&self, mountpoint: &Path) -> PathBuf {
+        let digest = PlainDigest::of(mountpoint.as_os_str().as_encoded_bytes()).to_hex();
+        self.path.join("documents").join(format!("{}.json", &digest[..16]))
+    }
+
     /// Where `up` mounts a workspace unless told otherwise.
     pub(crate) fn mountpoint(&self, workspace: &str) -> PathBuf {
         self.path.join("mounts").join(workspace)

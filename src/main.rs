@@ -31,6 +31,9 @@ use folder::DataFolder;
 use print::Printer;
 
 fn main() -> ExitCode {
+    if let Some(code) = sandbox_runner() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return wrong_usage(&error),
@@ -52,6 +55,22 @@ fn main() -> ExitCode {
             failure.code.into()
         }
     }
+}
+
+/// `esker sandbox-runner FOLDER`: the process between a harness and one command. It needs neither options nor an engine.
+fn sandbox_runner() -> Option<ExitCode> {
+    let mut words = std::env::args_os().skip(1);
+    if words.next()? != harness::sandbox::runner::NAME {
+        return None;
+    }
+    let folder = words.next()?;
+    Some(match harness::sandbox::runner::main(folder.as_ref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    })
 }
 
 fn run(cli: Cli, printer: Printer) -> Outcome {
@@ -86,6 +105,7 @@ fn is_detached(command: &Command) -> bool {
     match command {
         Command::Serve(options) => options.detached,
         Command::Mount(options) => options.detached,
+        Command::Doc(cli::Doc::Mount(options)) => options.detached,
         _ => false,
     }
 }

@@ -27,6 +27,11 @@ impl MountEntry {
     pub(crate) fn is_esker(&self) -> bool {
         self.kind.starts_with("fuse") && (self.kind == "fuse.esker" || self.source.starts_with("esker"))
     }
+
+    /// Whether it shows documents, not a workspace.
+    pub(crate) fn shows_documents(&self) -> bool {
+        self.is_esker() && self.source.starts_with("esker-docs:")
+    }
 }
 
 /// All mounts of this process's namespace, in mount order.

@@ -20,10 +20,6 @@ pub(crate) const THREADS_MAX: usize = 64;
 /// Lists of invalidations that may wait. Whoever swaps bases faster than the kernel forgets has to wait.
 pub(crate) const INVALIDATIONS_QUEUED: usize = 64;
 
-/// Largest document: the engine's own limit (decision 0011), so that a write that cannot be stored fails at once.
-pub(crate) const DOCUMENT_MAX_BYTES: u64 = 1024 * 1024;
-/// Longest path of a document, which is the engine's limit as well.
-pub(crate) const DOCUMENT_PATH_MAX_BYTES: usize = 1024;
 /// Documents that may be open at once: each is kept in memory whole.
 pub(crate) const DOCUMENTS_OPEN_MAX: usize = 256;
 /// Empty directories that are kept in memory.

@@ -178,7 +178,11 @@ impl Voice {
         for item in list {
             let told = match item {
                 Invalidation::AllNames => self.forget_all_names().inspect(|()| all_names = true),
-                Invalidation::Inode(ino) => self.notifier.inval_inode(INodeNo(ino.0), 0, 0),
+                Invalidation::Inode(ino) | Invalidation::Listing(ino) => {
+                    self.notifier.inval_inode(INodeNo(ino.0), 0, 0)
+                }
+                // A negative offset leaves the pages alone.
+                Invalidation::Attributes(ino) => self.notifier.inval_inode(INodeNo(ino.0), -1, 0),
                 Invalidation::Entry(..) if all_names => Ok(()),
                 Invalidation::Entry(parent, name) => {
                     self.notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.as_bytes()))

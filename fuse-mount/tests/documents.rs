@@ -236,7 +236,8 @@ fn appends_of_two_are_both_there() {
     close(second).unwrap();
     assert_eq!(world.store.content(MAIN, "memories/m").unwrap(), "old\nfirst\nsecond\nthird\nfourth\n");
     let line = "for i in $(seq 20); do echo \"$0 $i\" >> memories/many || exit 1; done";
-    script(&world, &format!("sh -c '{line}' a & sh -c '{line}' b & sh -c '{line}' c; wait"));
+    let three = format!("sh -c '{line}' a & a=$!; sh -c '{line}' b & b=$!; sh -c '{line}' c && wait $a && wait $b");
+    script(&world, &three);
     let mut lines: Vec<String> = script(&world, "cat memories/many").lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 60);
     lines.sort();

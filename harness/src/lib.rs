@@ -8,6 +8,7 @@
 //! | `call` | what the driver and the tools say to each other |
 //! | `tools` | Read, Write, Edit, Glob, Grep, Bash, Skill |
 //! | `routes` | which path means a file, which a document |
+//! | `skills` | instructions for models, kept as documents |
 //! | `sandbox` | where Bash runs |
 //! | `mounts` | the workspace and the documents as the sandbox sees them |
 //!

@@ -13,6 +13,7 @@ use vfs_core::{Error, Kind, Result};
 
 use crate::sandbox::Bind;
 use crate::tools::limits::{MOUNT_ANSWER, MOUNT_PATIENCE};
+use crate::tools::texts::machine_failed;
 
 /// Variables that the command `esker` may need: where things are, and how to reach the engine and the bucket.
 const VARIABLES: &[&str] = &["PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"];
@@ -170,7 +171,7 @@ impl EskerMounts {
             let made = tokio::fs::create_dir(&folder).await;
             match made {
                 Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                    return Err(Error::io(format!("cannot make the folder {}", folder.display()), error));
+                    return Err(machine_failed(format!("cannot make the folder {}", folder.display()), error));
                 }
                 _ => {}
             }
@@ -200,7 +201,7 @@ impl EskerMounts {
         if !mounted(path) {
             tokio::fs::create_dir_all(path)
                 .await
-                .map_err(|error| Error::io(format!("cannot make the folder {}", path.display()), error))?;
+                .map_err(|error| machine_failed(format!("cannot make the folder {}", path.display()), error))?;
         }
         let mut all = arguments;
         all.push("--".into());
@@ -226,7 +227,7 @@ impl EskerMounts {
         let what = arguments.first().map_or(String::new(), |word| word.to_string_lossy().into_owned());
         let done = tokio::time::timeout(MOUNT_PATIENCE, child).await;
         let done = done.map_err(|_| Error::new(Kind::Unavailable, format!("`esker {what}` does not end")))?;
-        let done = done.map_err(|error| Error::io(format!("cannot run esker {what}"), error))?;
+        let done = done.map_err(|error| machine_failed(format!("cannot run esker {what}"), error))?;
         if done.status.success() {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::tools::limits::SKILL_LINE_CHARACTERS;
+use crate::tools::limits::{FRONT_MATTER_BYTES_MAX, FRONT_MATTER_REPLAYED_MAX, SKILL_LINE_CHARACTERS};
 
 /// A skill that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +113,8 @@ pub fn name_of(path: &str) -> Option<&str> {
 pub fn parse(name: &str, tag: String, text: &str) -> Skill {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
     let (front, body) = split(&text);
-    let front = front.and_then(|front| serde_saphyr::from_str::<FrontMatter>(front).ok()).unwrap_or_default();
+    let front = front.filter(|front| front.len() <= FRONT_MATTER_BYTES_MAX);
+    let front = front.and_then(understand).unwrap_or_default();
     let description = front.description.map(|text| one_line(&text)).filter(|text| !text.is_empty());
     Skill {
         name: name.to_owned(),
@@ -123,6 +124,13 @@ pub fn parse(name: &str, tag: String, text: &str) -> Skill {
         is_for_people: front.disable_model_invocation.unwrap_or(false),
         body: body.to_owned(),
     }
+}
+
+/// Nothing if it makes no sense. References to other parts of it are followed a little only: they can stand for gigabytes.
+fn understand(front: &str) -> Option<FrontMatter> {
+    let mut options = serde_saphyr::Options::default();
+    options.alias_limits.max_total_replayed_events = FRONT_MATTER_REPLAYED_MAX;
+    serde_saphyr::from_str_with_options(front, options).ok()
 }
 
 /// Front matter between lines of three dashes, and the rest.

@@ -19,6 +19,8 @@ pub(crate) enum Doc {
     Restore(DocRestore),
     /// Delete a document; its versions stay
     Rm(DocRm),
+    /// Show the documents of a view at a folder
+    Mount(DocMount),
 }
 
 /// Options of `doc put`.
@@ -127,4 +129,40 @@ pub(crate) struct Within {
     /// One scope
     #[arg(long, value_name = "SCOPE", conflicts_with = "view")]
     pub scope: Option<String>,
+}
+
+/// Options of `doc mount`.
+#[derive(Debug, Args)]
+pub(crate) struct DocMount {
+    /// An empty folder; made if it does not exist
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub at: PathBuf,
+    #[command(flatten)]
+    pub who: Viewer,
+    /// Come back as soon as it is mounted
+    #[arg(long)]
+    pub detach: bool,
+    /// Let other users in
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Started by another command: standard output is the readiness pipe
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}
+
+/// For whom documents are shown: the view is the agent's scope, then the user's, then org.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Viewer {
+    /// The agent whose documents are nearest
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub agent: String,
+    /// The user whose documents come next [default: the one who is logged in]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// A scope that may be written, besides the agent's own in a session; may be repeated [default without --session: all]
+    #[arg(long = "grant", value_name = "SCOPE")]
+    pub grants: Vec<String>,
+    /// The session to which changes are attributed
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
 }

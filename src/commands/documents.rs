@@ -2,7 +2,10 @@
 //! asks which version is the newest.
 
 mod conflict;
+mod mount;
 mod put;
+
+pub(super) use mount::{arguments, wanted};
 
 use api::client::{Basis, Client, Put};
 use api::wire::document::{Document, DocumentQuery, DocumentsQuery, RestoreDocument, WriteDocumentQuery};
@@ -25,6 +28,7 @@ pub(crate) async fn run(context: &Context, command: Doc) -> Outcome {
         Doc::Log(options) => log(context, options).await,
         Doc::Restore(options) => restore(context, options).await,
         Doc::Rm(options) => rm(context, options).await,
+        Doc::Mount(options) => mount::run(context, options).await,
     }
 }
 

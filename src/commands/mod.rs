@@ -9,8 +9,10 @@ mod files;
 mod history;
 mod maintenance;
 mod mount;
+mod run;
 mod serve;
 mod sessions;
+mod show;
 mod status;
 mod transfer;
 mod unmount;
@@ -40,6 +42,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Restore(options) => history::restore(context, options).await,
         Command::Fork(options) => workspaces::fork(context, options).await,
         Command::Workspace(options) => workspaces::run(context, options).await,
+        Command::Run(options) => run::run(context, options).await,
         Command::Admin => admin::run(context).await,
         Command::Doc(options) => documents::run(context, options).await,
         Command::Session(options) => sessions::run(context, options).await,

@@ -1,14 +1,17 @@
-//! `esker mount`: shows a workspace at a folder, in front or detached.
+//! `esker mount`: shows a workspace at a folder, in front or detached; with `--docs` documents at another one as well.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use api::client::Client;
+
+use super::documents;
 use crate::address::StateName;
 use crate::cli::Mount as Options;
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::folder::absolute;
-use crate::holder::{self, Shown, Started, Wanted};
+use crate::holder::{self, Documents, Shown, Started, Wanted};
 use crate::limits::MOUNT_START;
 use crate::{print, ready};
 
@@ -20,9 +23,37 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         return detach(context, &options, &state, &at).await;
     }
     let client = context.client().await?;
-    let say = |started: &Started| match options.detached {
-        true => ready::say_ready(&serde_json::to_value(started).expect("because it has plain fields")),
-        false => say_mounted(context, started),
+    let documents = match &options.docs {
+        Some(docs) => {
+            let wanted = documents::wanted(&options.who, absolute(docs)?, options.allow_other)?;
+            Some(Documents::start(&context.data, client.clone(), wanted).await?)
+        }
+        None => None,
+    };
+    let shown = documents.as_ref().map(|documents| documents.shown.mountpoint.clone());
+    let done = serve(context, client, &options, &state, at, shown).await;
+    // The documents end with the workspace, whatever ended that.
+    let ended = match documents {
+        Some(documents) => documents.end().await,
+        None => Ok(()),
+    };
+    done.and(Ok(ended?))
+}
+
+async fn serve(
+    context: &Context,
+    client: Client,
+    options: &Options,
+    state: &StateName,
+    at: PathBuf,
+    documents: Option<PathBuf>,
+) -> Outcome {
+    let say = |started: &Started| {
+        let started = Started { documents, ..started.clone() };
+        match options.detached {
+            true => ready::say_ready(&serde_json::to_value(started).expect("because it has plain fields")),
+            false => say_mounted(context, &started),
+        }
     };
     let tell = |line: &str| context.printer.remark(line);
     if options.read_only || state.snapshot.is_some() {
@@ -55,6 +86,9 @@ fn mounted(started: &Started) -> String {
         true => format!("{} is mounted at {at}, read-only (snapshot {base})", started.workspace),
         false => format!("{} is mounted at {at} (snapshot {base})", started.workspace),
     };
+    if let Some(documents) = &started.documents {
+        text.push_str(&format!("\ndocuments are mounted at {}", documents.display()));
+    }
     if started.recovered_bytes > 0 {
         text.push_str(&format!("\nbrought back {} of unpublished work", print::size(started.recovered_bytes)));
     }
@@ -74,6 +108,10 @@ async fn detach(context: &Context, options: &Options, state: &StateName, at: &Pa
     arguments.push("--detached".into());
     let flags = [(options.read_only, "--read-only"), (options.allow_other, "--allow-other")];
     arguments.extend(flags.into_iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| flag.into()));
+    if let Some(docs) = &options.docs {
+        arguments.extend(["--docs".into(), absolute(docs)?.into()]);
+        arguments.extend(documents::arguments(&options.who));
+    }
     arguments.extend(["--".into(), options.source.clone(), at.into()]);
     let log = folder.join("mount.log");
     let token = context.token.clone();

@@ -1,4 +1,4 @@
-//! `esker status DIR`: which workspace is shown there, and what of it is not published.
+//! `esker status DIR`: which workspace is shown there, and what of it is not published; or which documents.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use crate::cli::Status as Options;
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
 use crate::folder::absolute;
+use crate::holder::{ShownDocuments, documents_at};
 use crate::mounts::{self, MountEntry};
 use crate::print;
 
@@ -43,8 +44,44 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         );
         return Err(Failure::new(Kind::Unavailable, line));
     }
+    if mount.shows_documents() {
+        return documents(context, &mount);
+    }
     let report = look(context, &mount).await?;
     context.printer.result(&report, || text(&report))
+}
+
+/// What is known of a mount of documents.
+#[derive(Debug, Serialize)]
+struct DocumentsReport {
+    view: Vec<String>,
+    mountpoint: PathBuf,
+    /// What its process has written down; `null` if it is not of this data folder.
+    shown: Option<ShownDocuments>,
+}
+
+fn documents(context: &Context, mount: &MountEntry) -> Outcome {
+    let shown = documents_at(&context.data, &mount.mountpoint);
+    let named = mount.source.strip_prefix("esker-docs:").unwrap_or(&mount.source).to_owned();
+    let view = shown.as_ref().map_or_else(|| vec![named], |shown| shown.view.clone());
+    let report = DocumentsReport { view, mountpoint: mount.mountpoint.clone(), shown };
+    context.printer.result(&report, || {
+        let mut rows = vec![
+            ("documents", print::visible(report.view.join(",").as_bytes())),
+            ("mounted at", report.mountpoint.display().to_string()),
+        ];
+        match &report.shown {
+            Some(shown) => {
+                rows.push(("may be written", print::visible(shown.grants.join(",").as_bytes())));
+                if !shown.session.is_empty() {
+                    rows.push(("session", print::visible(shown.session.as_bytes())));
+                }
+                rows.push(("process", shown.pid.to_string()));
+            }
+            None => rows.push(("process", "not of this data folder".to_owned())),
+        }
+        print::table(&rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect::<Vec<_>>())
+    })
 }
 
 /// Every access to a mount whose process has died answers ENOTCONN.

@@ -1,4 +1,5 @@
-//! `esker unmount`: asks the process behind a mount to publish, unmount and end, and waits for it.
+//! `esker unmount`: asks the process behind a mount to publish, unmount and end, and waits for it. Documents are stored
+//! when they are closed, so of them there is little to wait for.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,8 +13,8 @@ use crate::cli::Unmount;
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
 use crate::folder::{DataFolder, absolute};
-use crate::holder::{author, is_alive};
-use crate::limits::{LAZY_PATIENCE, POLL, UNMOUNT_PATIENCE};
+use crate::holder::{author, documents_at, is_alive};
+use crate::limits::{FINAL_PATIENCE, LAZY_PATIENCE, POLL, UNMOUNT_PATIENCE};
 use crate::mounts::{self, MountEntry};
 use crate::{print, ready};
 
@@ -26,6 +27,9 @@ pub(crate) async fn run(context: &Context, options: Unmount) -> Outcome {
         let line = format!("{} is a mount of type {}, not one of esker's", at.display(), mount.kind);
         return Err(Failure::new(Kind::Invalid, line));
     }
+    if mount.shows_documents() {
+        return documents(context, &at, options.lazy).await;
+    }
     if fuse_mount::clear_dead_mount(&at)? {
         let line = "its process was gone; unpublished work is in the journal, the next mount brings it back";
         return said(context, &at, line);
@@ -36,6 +40,27 @@ pub(crate) async fn run(context: &Context, options: Unmount) -> Outcome {
         None => unmount(&at, options.lazy).await?,
     }
     said(context, &at, "unmounted")
+}
+
+/// Unmounts documents and waits until what was closed is stored.
+async fn documents(context: &Context, at: &Path, lazy: bool) -> Outcome {
+    let shown = documents_at(&context.data, at);
+    if fuse_mount::clear_dead_mount(at)? {
+        return said(context, at, "its process was gone; what was closed before is stored");
+    }
+    unmount(at, lazy).await?;
+    let until = Instant::now() + if lazy { LAZY_PATIENCE } else { FINAL_PATIENCE };
+    while shown.is_some() && documents_at(&context.data, at).map(|now| now.pid) == shown.as_ref().map(|was| was.pid) {
+        if Instant::now() >= until && !lazy {
+            let line = format!("{} was unmounted, but its process does not get everything stored", at.display());
+            return Err(Failure::new(Kind::Unavailable, line));
+        }
+        if Instant::now() >= until {
+            break;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    said(context, at, "unmounted")
 }
 
 fn said(context: &Context, at: &Path, what: &str) -> Outcome {

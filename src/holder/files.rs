@@ -12,6 +12,10 @@ use super::{Holder, blocking};
 impl Holder {
     /// Does something with the files.
     pub(super) async fn files(&self, request: Request) -> Result<Answer> {
+        let changes = if request.is_read() { None } else { Some(self.takes_changes.read().await) };
+        if changes.as_ref().is_some_and(|taken| !**taken) {
+            return Err(Error::new(Kind::Unavailable, "the mount is ending; try again"));
+        }
         let done = self.files.run(request).await;
         if done.changed.is_empty() {
             return done.result;
@@ -21,6 +25,11 @@ impl Holder {
         let answer = done.result?;
         synced?;
         Ok(answer)
+    }
+
+    /// From here on, and after what is under way, nobody changes files by path: what is published next is the end.
+    pub(super) async fn take_no_more_changes(&self) {
+        *self.takes_changes.write().await = false;
     }
 
     /// Tells the kernel and waits until it has heard.

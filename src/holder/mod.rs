@@ -6,6 +6,7 @@
 
 mod checkpoints;
 mod control;
+mod documents;
 mod files;
 mod read_only;
 mod report;
@@ -25,6 +26,7 @@ use vfs_core::object::Snapshot;
 use vfs_core::workspace::Workspace;
 use vfs_core::{Error, Kind, Result};
 
+pub(crate) use documents::{Documents, ShownDocuments, WantedDocuments, documents_at, show_documents};
 pub(crate) use read_only::{Shown, show};
 pub(crate) use report::ask;
 pub(crate) use start::{Started, Wanted, hold, is_alive};
@@ -47,6 +49,8 @@ struct Holder {
     client: WorkspaceClient,
     workspace: Arc<Workspace>,
     files: Arc<Files>,
+    /// Whether others may change files by path; not any more once the last publish has begun.
+    takes_changes: tokio::sync::RwLock<bool>,
     mount: Arc<Mount>,
     /// The snapshot it started from.
     first_base: SnapshotId,
@@ -100,6 +104,7 @@ impl Holder {
         self.barrier(self.final_note()).await?;
         let mount = self.mount.clone();
         blocking(move || mount.unmount(false)).await?;
+        self.take_no_more_changes().await;
         if self.workspace.dirty_since().is_some() {
             self.barrier(self.final_note()).await?;
         }
@@ -133,7 +138,7 @@ pub(crate) fn author() -> String {
 }
 
 /// Name of this machine, for lists.
-fn host() -> String {
+pub(crate) fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 

@@ -60,6 +60,7 @@ pub(crate) async fn show(
         recovered_bytes: 0,
         read_only: true,
         pid: std::process::id(),
+        documents: None,
     })?;
     let ended = async {
         while !mount.has_ended() {

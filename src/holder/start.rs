@@ -37,6 +37,9 @@ pub(crate) struct Started {
     pub read_only: bool,
     /// The process that holds it.
     pub pid: u32,
+    /// Where it shows documents as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documents: Option<PathBuf>,
 }
 
 /// Which workspace is shown where, and how.
@@ -105,10 +108,12 @@ async fn attach(
         recovered_bytes: if status.changed_inodes > 0 { status.journal_bytes } else { 0 },
         read_only: false,
         pid: info.pid,
+        documents: None,
     };
     let end = watch::Sender::new(End::No);
     let (files, mount) = (Files::new(workspace.clone()), Arc::new(mount));
-    let holder = Holder { name, folder: path, client, workspace, files, mount, first_base: status.base, end };
+    let (takes_changes, first_base) = (tokio::sync::RwLock::new(true), status.base);
+    let holder = Holder { name, folder: path, client, workspace, files, takes_changes, mount, first_base, end };
     Ok((Arc::new(holder), who, started))
 }
 

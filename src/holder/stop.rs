@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use fuse_mount::Mount;
+use fuse_mount::documents::DocumentMount;
 use vfs_core::{Error, Kind, Result};
 
 use super::{End, Holder, blocking};
@@ -70,6 +71,7 @@ pub(super) async fn stop(holder: &Arc<Holder>, reason: Reason, signals: &mut Sig
         Reason::LeaseLost => detach_lazily(&holder.mount).await?,
         Reason::Released | Reason::Ended => {}
     }
+    holder.take_no_more_changes().await;
     // What was written between the publish and the unmount, and a second try if the first failed.
     let published = match published {
         Err(error) if error.kind() == Kind::LeaseLost => Err(error),
@@ -117,8 +119,36 @@ fn unpublished(holder: &Holder, error: Error) -> Failure {
     Failure::new(kind, line)
 }
 
+/// A mount of either kind, as far as ending it goes.
+pub(super) trait Unmount: Send + Sync + 'static {
+    /// Unmounts; `Busy` names who uses it, unless it is detached lazily.
+    fn unmount(&self, lazy: bool) -> Result<()>;
+    /// Whether it has ended.
+    fn has_ended(&self) -> bool;
+}
+
+impl Unmount for Mount {
+    fn unmount(&self, lazy: bool) -> Result<()> {
+        Mount::unmount(self, lazy)
+    }
+
+    fn has_ended(&self) -> bool {
+        Mount::has_ended(self)
+    }
+}
+
+impl Unmount for DocumentMount {
+    fn unmount(&self, lazy: bool) -> Result<()> {
+        DocumentMount::unmount(self, lazy)
+    }
+
+    fn has_ended(&self) -> bool {
+        DocumentMount::has_ended(self)
+    }
+}
+
 /// Unmounts once nobody uses it, or lazily at a second signal.
-pub(super) async fn unmount(mount: &Arc<Mount>, signals: &mut Signals, tell: &dyn Fn(&str)) -> Result<()> {
+pub(super) async fn unmount<M: Unmount>(mount: &Arc<M>, signals: &mut Signals, tell: &dyn Fn(&str)) -> Result<()> {
     let mut told = String::new();
     loop {
         match try_unmount(mount, false).await {
@@ -137,13 +167,13 @@ pub(super) async fn unmount(mount: &Arc<Mount>, signals: &mut Signals, tell: &dy
     }
 }
 
-async fn try_unmount(mount: &Arc<Mount>, lazy: bool) -> Result<()> {
+async fn try_unmount<M: Unmount>(mount: &Arc<M>, lazy: bool) -> Result<()> {
     let mount = mount.clone();
     blocking(move || if mount.has_ended() { Ok(()) } else { mount.unmount(lazy) }).await
 }
 
 /// Takes the mount out of the tree at once. Whoever still uses it gets errors once this process has ended.
-async fn detach_lazily(mount: &Arc<Mount>) -> Result<()> {
+async fn detach_lazily<M: Unmount>(mount: &Arc<M>) -> Result<()> {
     try_unmount(mount, true).await?;
     let gone = async {
         while !mount.has_ended() {

@@ -14,8 +14,12 @@ const { link, marks, pages_max, sabotage } = JSON.parse(input);
 const origin = new URL(link).origin;
 
 const report = { pages: 0, kinds: {}, marks: {}, findings: [], downloads: 0, login: {} };
+// Each finding once, with the first place.
+const known = new Set();
 const found = (what, where) => {
-  if (report.findings.length < 100) report.findings.push(`${what} [${where}]`);
+  if (known.has(what) || known.size > 200) return;
+  known.add(what);
+  report.findings.push(`${what} [${where}]`);
 };
 
 const POLICY =
@@ -23,7 +27,7 @@ const POLICY =
 const HEADERS = {
   "content-security-policy": POLICY,
   "x-content-type-options": "nosniff",
-  "referrer-policy": "no-referrer",
+  "referrer-policy": "same-origin",
   "cross-origin-opener-policy": "same-origin",
   "cache-control": "no-store",
 };
@@ -122,10 +126,14 @@ function audit({ origin, marks }) {
     }
   }
   for (const meta of document.querySelectorAll("meta[http-equiv]")) findings.push(`meta ${meta.outerHTML}`);
-  const html = document.documentElement.outerHTML;
+  // What a form sends back unseen must be exact; everything else is made visible.
+  const copy = document.documentElement.cloneNode(true);
+  copy.querySelectorAll("input[type=hidden]").forEach((field) => field.removeAttribute("value"));
+  const html = copy.outerHTML;
   const hidden = html.match(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/);
   if (hidden) findings.push(`hidden character U+${hidden[0].codePointAt(0).toString(16)} at …${html.slice(Math.max(0, hidden.index - 60), hidden.index + 20)}`);
   if (getComputedStyle(document.body).display === "none") findings.push("the body is hidden");
+  for (const part of document.querySelectorAll("details")) part.open = true;
   const text = document.body.innerText;
   return {
     findings,

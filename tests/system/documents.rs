@@ -199,6 +199,10 @@ fn documents_survive_the_engine_and_a_flipped_bit_is_found() {
     let needle = "a needle in a document";
     with_input(&world, &["put", "a", "-"], format!("{}{needle}", "x".repeat(9_000)).as_bytes()).ok();
     with_input(&world, &["put", "b", "-"], b"sound\n").ok();
+    // Enough for SQLite to move it from its write-ahead log into the file.
+    for number in 0..8 {
+        with_input(&world, &["put", &format!("filler {number}"), "-"], &vec![b'y'; 1024 * 1024]).ok();
+    }
     for pid in world.processes() {
         let pid = rustix::process::Pid::from_raw(pid).expect("a process id is not 0");
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::world::{Run, World, has_program, npm_file, program_path};
 
 /// Pages that are visited at most: every hostile text is on one of the first.
-const PAGES_MAX: usize = 400;
+const PAGES_MAX: usize = 200;
 
 #[test]
 fn nothing_that_an_agent_wrote_runs_in_the_page() {
@@ -25,17 +25,18 @@ fn nothing_that_an_agent_wrote_runs_in_the_page() {
     println!("{} pages, {} downloads, kinds {:#}", report["pages"], report["downloads"], report["kinds"]);
     let findings = list(&report["findings"]);
     assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
-    let unseen: Vec<_> = written.iter().filter(|text| report["marks"].get(&text.mark).is_none()).collect();
-    assert!(unseen.is_empty(), "{} of {} texts are on no page: {unseen:#?}", unseen.len(), written.len());
+    let unseen: Vec<_> =
+        written.iter().filter(|text| report["marks"].get(&text.mark).is_none()).map(|text| &*text.mark).collect();
+    assert!(unseen.is_empty(), "{} of {} texts are on no page: {unseen:?}", unseen.len(), written.len());
     assert!(report["downloads"].as_u64() > Some(0), "a file can be saved");
     the_door_is_shut(&report["login"]);
 
     // The detector itself: texts whose escapes are undone, first with the policy, which must report, then without.
-    let blocked = list(&browser.visit(&world, &written, "escapes", 60)["findings"]);
+    let blocked = list(&browser.visit(&world, &written, "escapes", 30)["findings"]);
     let said = |findings: &[String], what: &str| findings.iter().any(|finding| finding.contains(what));
     assert!(said(&blocked, "policy violated") && said(&blocked, "element <script>"), "{blocked:#?}");
     assert!(!said(&blocked, "SCRIPT RAN"), "the policy holds even if the escaping fails: {blocked:#?}");
-    let open = list(&browser.visit(&world, &written, "policy", 60)["findings"]);
+    let open = list(&browser.visit(&world, &written, "policy", 30)["findings"]);
     assert!(said(&open, "SCRIPT RAN") && said(&open, "header content-security-policy"), "{open:#?}");
 }
 

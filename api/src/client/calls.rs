@@ -10,8 +10,9 @@ use vfs_core::id::{SnapshotId, WorkspaceId};
 use vfs_core::object::Snapshot as CoreSnapshot;
 use vfs_core::{Error, Kind, Result};
 
+use super::answer::broken;
 use super::holder::WorkspaceClient;
-use super::transport::{Client, Effort, broken};
+use super::transport::{Client, Effort};
 use crate::limits::{BARRIER_DEADLINE, SWAP_DEADLINE};
 use crate::wire::admin::AdminLink;
 use crate::wire::diff::Diff;

@@ -9,8 +9,9 @@ use reqwest::Method;
 use tokio::time::{sleep, timeout};
 use vfs_core::{Error, Kind, Result};
 
+use super::answer::broken;
 use super::sessions::session_path;
-use super::transport::{Client, Effort, broken};
+use super::transport::{Client, Effort};
 use crate::limits::{FOLLOW_PATIENCE, FOLLOW_PAUSE, FOLLOW_SILENCE_MAX};
 use crate::server::follow::ERROR_EVENT;
 use crate::wire::ErrorBody;

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use vfs_core::{Error, Kind, Result};
 
-use super::transport::{Client, Effort, broken};
+use super::answer::broken;
+use super::transport::{Client, Effort};
 use crate::limits::LINE_MAX;
 use crate::wire::JobLine;
 use crate::wire::job::Progress;

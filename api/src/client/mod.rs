@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `transport` | one request: connect, start an engine, retry, versions, errors |
+//! | `answer` | whole bodies, refusals, errors of the connection |
 //! | `in_process` | the same without a socket: the router is called |
 //! | `calls` | a typed method for each thing that people and scripts ask |
 //! | `documents` `files` `sessions` | the same for what agents work with |
@@ -14,6 +15,7 @@
 //! Keeps true: what a mount gets from here was checked by plain digest (content) or decoded strictly (trees, blobs); a
 //! step is sent again only if it may be.
 
+mod answer;
 mod calls;
 pub mod control;
 mod documents;

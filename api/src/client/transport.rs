@@ -1,25 +1,21 @@
 //! One request to the engine: connect, start an engine where that is wanted, retry what may be retried.
 
-use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use bytes::Bytes;
 use parking_lot::RwLock;
-use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 use vfs_core::{Error, Kind, Result};
 
+use super::answer::{Exchanged, Failure, failed_to_send, read_all, refusal, too_slow};
 use super::in_process::InProcess;
-use crate::limits::{ANSWER_MAX, CONNECT_DEADLINE, REQUEST_DEADLINE, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
-use crate::wire::ErrorBody;
-use crate::wire::error::kind_of_status;
+use crate::limits::{CONNECT_DEADLINE, REQUEST_DEADLINE, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 use crate::{VERSION, VERSION_HEADER, versions_differ};
 
 /// Where an engine is.
@@ -130,34 +126,6 @@ impl Effort {
     /// The same with another deadline.
     pub(super) const fn within(self, deadline: Duration) -> Effort {
         Effort { deadline, ..self }
-    }
-}
-
-/// What became of one attempt that failed.
-struct Failure {
-    error: Error,
-    /// The engine was not reached: nothing has happened.
-    unreached: bool,
-}
-
-/// A whole answer.
-pub(super) struct Exchanged {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-}
-
-impl Exchanged {
-    /// The text of a header; empty without it.
-    pub(super) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    }
-
-    /// The body as JSON.
-    pub(super) fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            Error::new(Kind::Internal, format!("the engine's answer to {path} makes no sense")).because(error)
-        })
     }
 }
 
@@ -466,73 +434,4 @@ impl Client {
             None => Err(Error::new(Kind::Unsupported, "what answers there is not an Esker engine")),
         }
     }
-}
-
-fn too_slow(path: &str) -> Error {
-    Error::new(Kind::Unavailable, format!("the engine has not answered {path} in time"))
-}
-
-fn failed_to_send(endpoint: &Endpoint, error: reqwest::Error) -> Failure {
-    let unreached = error.is_connect();
-    let context = match (unreached, is_denied(&error)) {
-        (true, true) => {
-            let error = Error::new(Kind::Denied, format!("the engine's socket {endpoint} belongs to another user"))
-                .because(error);
-            return Failure { error, unreached: false };
-        }
-        (true, false) => format!("no engine answers at {endpoint}; start one with `esker serve`"),
-        (false, _) => format!("the connection to the engine at {endpoint} broke; what was asked for may have happened"),
-    };
-    Failure { error: Error::new(Kind::Unavailable, context).because(error), unreached }
-}
-
-/// Whether the kernel refused to let us connect.
-fn is_denied(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return io.kind() == std::io::ErrorKind::PermissionDenied;
-        }
-        cause = error.source();
-    }
-    false
-}
-
-/// The error that an answer other than a success carries.
-async fn refusal(response: Response) -> Error {
-    let status = response.status().as_u16();
-    let body = read_all(response).await.unwrap_or_default();
-    match serde_json::from_slice::<ErrorBody>(&body) {
-        Ok(body) => body.error.into(),
-        Err(error) => {
-            let context = format!("something between here and the engine answered with status {status}");
-            Error::new(kind_of_status(status), context).because(error)
-        }
-    }
-}
-
-/// A whole body, within [`ANSWER_MAX`].
-pub(super) async fn read_all(response: Response) -> Result<Bytes> {
-    let expected = response.content_length().unwrap_or(0);
-    if expected > ANSWER_MAX as u64 {
-        return Err(too_long());
-    }
-    let mut body = response.bytes_stream();
-    let mut all = BytesMut::with_capacity(expected as usize);
-    while let Some(part) = body.next().await {
-        all.extend_from_slice(&part.map_err(broken)?);
-        if all.len() > ANSWER_MAX {
-            return Err(too_long());
-        }
-    }
-    Ok(all.freeze())
-}
-
-fn too_long() -> Error {
-    Error::new(Kind::LimitExceeded, format!("the engine's answer has over {ANSWER_MAX} bytes"))
-}
-
-/// A body that ended too early.
-pub(super) fn broken(error: reqwest::Error) -> Error {
-    Error::new(Kind::Unavailable, "the connection to the engine broke in the middle of an answer").because(error)
 }

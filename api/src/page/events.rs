@@ -179,7 +179,7 @@ fn input(session: &str, event: &Event, block: &Value) -> Markup {
     html! {
         @match block.get("input") {
             Some(Value::Object(fields)) => dl.input {
-                @for (name, value) in fields {
+                @for (name, value) in in_order(fields) {
                     dt { (shown(name)) }
                     dd { @match value {
                         Value::String(text) => (text_of(session, event, text.clone())),
@@ -194,6 +194,15 @@ fn input(session: &str, event: &Event, block: &Value) -> Markup {
             Some(other) => (text_of(session, event, other.to_string())),
         }
     }
+}
+
+/// Fields as a person reads them: what is meant first, the old before the new; JSON keeps no order.
+fn in_order(fields: &serde_json::Map<String, Value>) -> Vec<(&String, &Value)> {
+    const FIRST: [&str; 8] =
+        ["command", "file_path", "path", "pattern", "skill", "description", "old_string", "new_string"];
+    let mut fields: Vec<_> = fields.iter().collect();
+    fields.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
+    fields
 }
 
 fn shown_result(session: &str, event: &Event) -> Markup {

@@ -172,7 +172,7 @@ async fn turn_behind(page: &Page, session: &Session, mut after: u64, end: u64) -
         if event.turn > 0 {
             return Ok(Some(event.turn));
         }
-        after = event.sequence;
+        after = event.sequence.max(after + 1);
     }
     Ok(None)
 }

@@ -173,7 +173,8 @@ fn about_snapshot(place: &Place, about: &Snapshot) -> Markup {
         dl.facts {
             dt { "Snapshot" } dd.id { (about.id) }
             dt { "Made" } dd {
-                (moment(about.time)) " UTC by " (shown(&about.author))
+                (moment(about.time)) " UTC"
+                @if !about.author.is_empty() { " by " (shown(&about.author)) }
                 @if about.automatic { " " span.badge { "automatic" } }
             }
             @if !about.message.is_empty() { dt { "Message" } dd.message { (shown(&about.message)) } }

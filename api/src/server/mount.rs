@@ -46,8 +46,8 @@ pub(super) async fn attach(
     if request.holder == engine_holder(workspace.id) {
         return Err(Error::new(Kind::Invalid, "this holder id is the engine's own").into());
     }
-    let turn = state.free().turn(workspace.id).await;
-    reclaim(&state, &state.repo().workspace(&workspace.id.to_hex()).await?, &turn).await?;
+    let claim = state.free().claim(workspace.id).await;
+    reclaim(&state, &state.repo().workspace(&workspace.id.to_hex()).await?, &claim).await?;
     let attached = state.repo().attach(workspace.id, request.holder, &request.description()).await?;
     Ok(Json(attached.into()))
 }

@@ -4,6 +4,7 @@ mod auth;
 mod control;
 mod documents;
 mod files;
+mod live;
 mod objects;
 mod publish;
 mod sessions;

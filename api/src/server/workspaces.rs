@@ -80,8 +80,8 @@ pub(super) async fn get(State(state): State<ServerState>, Path(name): Path<Strin
 )]
 pub(super) async fn delete(State(state): State<ServerState>, Path(name): Path<String>) -> ApiResult<StatusCode> {
     let workspace = state.repo().workspace(&name).await?;
-    let turn = state.free().turn(workspace.id).await;
-    reclaim(&state, &state.repo().workspace(&workspace.id.to_hex()).await?, &turn).await?;
+    let claim = state.free().claim(workspace.id).await;
+    reclaim(&state, &state.repo().workspace(&workspace.id.to_hex()).await?, &claim).await?;
     state.repo().delete_workspace(workspace.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -188,8 +188,8 @@ pub(super) async fn restore(
     match reachable_holder(&state, &workspace)? {
         Some(holder) => Ok(Json(restore_attached(&state, &holder, to, note).await?)),
         None => {
-            let turn = state.free().turn(workspace.id).await;
-            reclaim(&state, &repo.workspace(&workspace.id.to_hex()).await?, &turn).await?;
+            let claim = state.free().claim(workspace.id).await;
+            reclaim(&state, &repo.workspace(&workspace.id.to_hex()).await?, &claim).await?;
             let done = repo.restore(workspace.id, None, to, note).await?;
             Ok(Json(Restored { safety: done.safety, snapshot: done.snapshot, mounted: false }))
         }

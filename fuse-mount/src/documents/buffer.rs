@@ -7,8 +7,10 @@ use api::client::Basis;
 use bytes::Bytes;
 use fuser::Errno;
 use vfs_core::clock::Time;
+use vfs_core::limits::DOCUMENT_MAX;
 
-use crate::limits::DOCUMENT_MAX_BYTES;
+/// A write that cannot be stored fails at once.
+const SIZE_MAX_BYTES: u64 = DOCUMENT_MAX as u64;
 
 /// What of a buffer is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +107,7 @@ impl Buffer {
             (Some(offset), Some(end)) if offset >= end => self.len() + (offset - end),
             (Some(_), Some(_)) => return Err(Errno::ESTALE),
         };
-        let end = start.checked_add(data.len() as u64).filter(|end| *end <= DOCUMENT_MAX_BYTES).ok_or(Errno::EFBIG)?;
+        let end = start.checked_add(data.len() as u64).filter(|end| *end <= SIZE_MAX_BYTES).ok_or(Errno::EFBIG)?;
         let (start, end) = (start as usize, end as usize);
         if end > self.content.len() {
             self.content.resize(end, 0);
@@ -119,7 +121,7 @@ impl Buffer {
     }
 
     pub(super) fn resize(&mut self, size: u64, time: Time) -> Result<(), Errno> {
-        if size > DOCUMENT_MAX_BYTES {
+        if size > SIZE_MAX_BYTES {
             return Err(Errno::EFBIG);
         }
         if self.is_lost || (self.believed_end.is_some() && size != 0) {

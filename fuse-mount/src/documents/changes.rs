@@ -8,12 +8,13 @@ use api::client::{Basis, Put};
 use bytes::Bytes;
 use fuser::{Errno, FileAttr};
 use vfs_core::Kind;
+use vfs_core::limits::DOCUMENT_MAX;
 
 use super::core::{CHANGED, Core, Entry, Fresh, Listed, State, errno};
 use super::listing::ALWAYS;
 use super::names::{ROOT, child, is_below, parent};
 use super::{Name, OnConflict};
-use crate::limits::{DIRECTORIES_MADE_MAX, DOCUMENT_MAX_BYTES};
+use crate::limits::DIRECTORIES_MADE_MAX;
 
 /// A removal whose document was changed in between is tried with the new head this often.
 const REMOVALS_MAX: usize = 3;
@@ -165,7 +166,7 @@ impl Core {
     /// truncate(2) by name: read, cut, stored at once.
     pub(super) async fn truncate(&self, number: u64, size: u64) -> Result<(), Errno> {
         let path = self.document(number)?;
-        if size > DOCUMENT_MAX_BYTES {
+        if size > DOCUMENT_MAX as u64 {
             return Err(Errno::EFBIG);
         }
         self.arrivals(&path).await;

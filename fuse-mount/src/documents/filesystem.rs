@@ -306,16 +306,17 @@ impl Filesystem for Translator {
             buffer.path.clone().filter(|_| buffer.is_unsent())
         };
         let Some(path) = path else {
-            self.core.forget_open(handle.0);
+            self.core.close(handle.0, Ok(()));
             return reply.ok();
         };
         // Marked here, on the session's thread: the next open of this path comes after it.
         self.core.leaves(&path);
         let (core, after) = (self.core.clone(), self.core.clone());
-        self.core.answer(async move { core.close(handle.0).await }, move |done| {
-            after.forget_open(handle.0);
+        self.core.answer(async move { core.send(&open).await }, move |stored| {
+            after.close(handle.0, stored);
             after.arrives(&path);
-            done_or_not(reply, done);
+            // The kernel does not pass an error on.
+            reply.ok();
         });
     }
 

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::wire::document::Document;
 use tokio::time::Instant;
 use vfs_core::clock::Time;
+use vfs_core::documents::DocumentPath;
 
-use super::names::{is_below, is_path};
+use super::names::is_below;
 
 /// Directories that are always there, so that a new memory has a place.
 pub(super) const ALWAYS: [&str; 2] = ["memories", "skills"];
@@ -32,7 +33,8 @@ pub(super) struct Listing {
 
 impl Listing {
     pub(super) fn new(documents: Vec<Document>, asked: Instant, changes: u64) -> Listing {
-        let shown = documents.into_iter().filter(|document| !document.deleted && is_path(&document.path));
+        let shown =
+            documents.into_iter().filter(|document| !document.deleted && document.path.parse::<DocumentPath>().is_ok());
         let heads = shown.map(|document| {
             let Document { scope, path, version, size, time, .. } = document;
             (path, Head { scope, version, size, time: time.into() })

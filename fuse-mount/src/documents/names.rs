@@ -7,8 +7,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 
 use fuser::Errno;
-
-use crate::limits::DOCUMENT_PATH_MAX_BYTES;
+use vfs_core::documents::DocumentPath;
 
 /// The number of the folder itself, whose path is empty.
 pub(super) const ROOT: u64 = 1;
@@ -121,18 +120,12 @@ impl Names {
 
 /// The path of a name below a directory, if documents may have it (decision 0011).
 pub(super) fn child(parent: &str, name: &OsStr) -> Result<String, Errno> {
-    let name = name.to_str().filter(|name| !name.chars().any(char::is_control)).ok_or(Errno::EINVAL)?;
+    let name = name.to_str().ok_or(Errno::EINVAL)?;
     let path = if parent.is_empty() { name.to_owned() } else { format!("{parent}/{name}") };
-    if name.len() > vfs_core::limits::NAME_MAX || path.len() > DOCUMENT_PATH_MAX_BYTES {
-        return Err(Errno::ENAMETOOLONG);
+    match path.parse::<DocumentPath>() {
+        Ok(_) => Ok(path),
+        Err(error) => Err(crate::translate::errno(&error)),
     }
-    Ok(path)
-}
-
-/// Whether a path can be shown as a file.
-pub(super) fn is_path(path: &str) -> bool {
-    let fits = |name: &str| vfs_core::name::Name::check(name.as_bytes()).is_ok() && !name.chars().any(char::is_control);
-    path.len() <= DOCUMENT_PATH_MAX_BYTES && path.split('/').all(fits)
 }
 
 /// The directory that a path lies in; empty for the folder itself.

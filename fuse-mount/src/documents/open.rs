@@ -193,34 +193,29 @@ impl Core {
         errno(error)
     }
 
-    /// The last descriptor was closed. What could not be stored before is tried once more; nobody hears of a failure,
-    /// but whoever closed it has.
-    pub(super) async fn close(&self, handle: u64) -> Result<(), Errno> {
-        let open = self.opened(handle)?;
-        let sent = self.send(&open).await;
-        if let Err(errno) = sent {
-            tracing::warn!(?errno, path = open.buffer.lock().path, "what was written to a closed document is lost");
+    /// Lets go of a document whose last descriptor was closed. What could not be stored before was tried once more;
+    /// nobody is left to hear of a failure, but whoever wrote it was told at the close.
+    pub(super) fn close(&self, handle: u64, stored: Result<(), Errno>) {
+        let open = self.state.lock().open.remove(&handle);
+        if let (Some(open), Err(errno)) = (open, stored) {
+            let path = open.buffer.lock().path.clone();
+            tracing::warn!(?errno, path, "what was written to a document that is closed now is not stored");
         }
-        Ok(())
     }
 
     /// Stores everything that is not stored: nobody can write or close it any more.
     pub(super) async fn send_rest(self: &Arc<Self>) {
         let handles: Vec<u64> = self.state.lock().open.keys().copied().collect();
         for handle in handles {
+            let Ok(open) = self.opened(handle) else { continue };
             let (core, after) = (self.clone(), self.clone());
             let (done, wait) = tokio::sync::oneshot::channel();
-            self.answer(async move { core.close(handle).await }, move |_| {
-                after.forget_open(handle);
+            self.answer(async move { core.send(&open).await }, move |stored| {
+                after.close(handle, stored);
                 // Whoever waits may have gone.
                 let _ = done.send(());
             });
             let _ = wait.await;
         }
-    }
-
-    /// Lets go of an open document.
-    pub(super) fn forget_open(&self, handle: u64) {
-        self.state.lock().open.remove(&handle);
     }
 }

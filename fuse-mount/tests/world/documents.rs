@@ -20,6 +20,8 @@ use vfs_core::{Error, Kind, Result};
 /// Every version of every document.
 pub(crate) struct MemoryDocuments {
     versions: Mutex<Vec<(Document, Bytes)>>,
+    /// One change at a time, from the look at the head to the new version.
+    turn: Mutex<()>,
     grants: Vec<String>,
     /// Nobody answers.
     pub(crate) away: AtomicBool,
@@ -31,11 +33,12 @@ impl MemoryDocuments {
     pub(crate) fn new(grants: &[&str]) -> Arc<MemoryDocuments> {
         let grants = grants.iter().map(|grant| (*grant).to_owned()).collect();
         let (versions, away, asked) = (Mutex::default(), AtomicBool::new(false), AtomicUsize::new(0));
-        Arc::new(MemoryDocuments { versions, grants, away, asked })
+        Arc::new(MemoryDocuments { versions, turn: Mutex::new(()), grants, away, asked })
     }
 
     /// Writes without asking for grants, as somebody else would.
     pub(crate) fn write(&self, scope: &str, path: &str, content: &str) -> u64 {
+        let _turn = self.turn.lock();
         let name = Name { scope, path };
         let head = self.head(name).map(|(document, _)| document.version);
         self.add(name, head.unwrap_or(0), Some(Bytes::copy_from_slice(content.as_bytes())), false).version
@@ -161,6 +164,7 @@ impl DocumentStore for MemoryDocuments {
     async fn put(&self, name: Name<'_>, basis: Basis, content: Bytes, on_conflict: OnConflict) -> Result<Put> {
         self.reach()?;
         self.check_grant(name.scope)?;
+        let _turn = self.turn.lock();
         let head = self.head(name);
         if is_on(head.as_ref().map(|(document, _)| document), basis) {
             let same = head.as_ref().is_some_and(|(document, old)| !document.deleted && *old == content);
@@ -200,6 +204,7 @@ impl DocumentStore for MemoryDocuments {
     async fn delete(&self, name: Name<'_>, basis: Basis) -> Result<Put> {
         self.reach()?;
         self.check_grant(name.scope)?;
+        let _turn = self.turn.lock();
         let head = self.head(name).filter(|(document, _)| !document.deleted);
         let (head, content) = head.ok_or_else(|| Error::new(Kind::NotFound, "there is no such document"))?;
         if is_on(Some(&head), basis) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use eventsource_stream::Eventsource;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
@@ -108,28 +108,12 @@ impl Model {
     }
 
     async fn streamed(&self, response: Response, on_text: &(dyn Fn(&str) + Send + Sync)) -> Result<Answer, Fault> {
-        let mut left = ANSWER_BYTES_MAX;
-        // A stream that never ends a line is held in memory by the parser: it is cut here.
-        let bounded = response.bytes_stream().map(move |part| {
-            let part = part.map_err(|error| error.without_url().to_string())?;
-            left = left.checked_sub(part.len()).ok_or_else(|| "it is too long".to_owned())?;
-            Ok::<Bytes, String>(part)
-        });
-        let mut events = bounded.eventsource();
-        let mut assembly = Assembly::default();
-        loop {
-            let event = timeout(self.silence_max, events.next()).await.map_err(|_| self.silent())?;
-            let event = match event {
-                Some(Ok(event)) => event,
-                Some(Err(error)) => return Err(Fault::broken(format!("the model's answer broke: {error}"))),
-                None => return Err(Fault::broken("the model's answer broke off before its end")),
-            };
-            match assembly.take(&event.data)? {
-                Step::More => {}
-                Step::Text(text) => on_text(&text),
-                Step::Done(answer) => return Ok(answer),
-            }
-        }
+        let parts = response.bytes_stream().map(|part| part.map_err(|error| error.without_url().to_string()));
+        // Silence is an error like any other of the connection; only its words are ours.
+        gather(parts, self.silence_max, on_text).await.map_err(|fault| match fault.code.as_str() {
+            "silent" => self.silent(),
+            _ => fault,
+        })
     }
 
     async fn read(&self, response: Response, most: usize) -> Result<Bytes, Fault> {
@@ -190,6 +174,36 @@ impl Model {
         match line.char_indices().nth(ERROR_TEXT_MAX) {
             Some((end, _)) => format!("{}…", &line[..end]),
             None => line,
+        }
+    }
+}
+
+/// Puts an answer together from the bytes of its stream.
+pub(super) async fn gather(
+    parts: impl Stream<Item = Result<Bytes, String>>,
+    silence_max: Duration,
+    on_text: &(dyn Fn(&str) + Send + Sync),
+) -> Result<Answer, Fault> {
+    let mut left = ANSWER_BYTES_MAX;
+    // A stream that never ends a line is held in memory by the parser: it is cut here.
+    let bounded = parts.map(move |part| {
+        let part = part?;
+        left = left.checked_sub(part.len()).ok_or_else(|| "it is too long".to_owned())?;
+        Ok::<Bytes, String>(part)
+    });
+    let mut events = std::pin::pin!(bounded.eventsource());
+    let mut assembly = Assembly::default();
+    loop {
+        let event = timeout(silence_max, events.next()).await.map_err(|_| Fault::fatal("silent", "silence"))?;
+        let event = match event {
+            Some(Ok(event)) => event,
+            Some(Err(error)) => return Err(Fault::broken(format!("the model's answer broke: {error}"))),
+            None => return Err(Fault::broken("the model's answer broke off before its end")),
+        };
+        match assembly.take(&event.data)? {
+            Step::More => {}
+            Step::Text(text) => on_text(&text),
+            Step::Done(answer) => return Ok(answer),
         }
     }
 }

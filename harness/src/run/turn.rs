@@ -161,7 +161,7 @@ impl Driver<'_> {
         };
         match self.record(turn, snapshot).await {
             // An automatic snapshot that nothing was written on is thinned out of the history after an hour.
-            Err(error) if !wrote && matches!(error.kind(), Kind::Invalid | Kind::NotFound | Kind::Conflict) => {
+            Err(error) if !wrote && error.kind() == Kind::NotFound => {
                 tracing::debug!("a fresh snapshot is needed: {}", error.chain());
                 let snapshot = self.barrier(turn, None).await?;
                 self.record(turn, snapshot).await?;

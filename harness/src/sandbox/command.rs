@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use vfs_core::{Error, Kind, Result};
 
-use super::runner::{COMMAND, END, LOCK, ORDER, OUTPUT, Order, STARTED, put};
-use super::{Accounts, Bind, SHELL, Sandbox};
+use super::runner::{COMMAND, END, LOCK, ORDER, OUTPUT, Order, STARTED};
+use super::{Bind, Own, SHELL, Sandbox};
 use crate::tools::limits::{OUTPUT_BYTES_MAX, RUNNER_GRACE, RUNNER_POLL};
+use crate::tools::texts::machine_failed;
 
 /// One command and its folder.
 #[derive(Debug, Clone)]
@@ -108,7 +109,7 @@ impl Command {
             .stdout(Stdio::null())
             .stderr(self.log()?)
             .spawn()
-            .map_err(|error| Error::io("cannot start the process that runs commands", error))?;
+            .map_err(|error| machine_failed("cannot start the process that runs commands", error))?;
         let patience = wanted.timeout + RUNNER_GRACE;
         let waited = tokio::time::timeout(patience, child.wait()).await;
         if !matches!(waited, Ok(Ok(_))) {
@@ -153,8 +154,8 @@ impl Command {
     fn prepare(&self, sandbox: &Sandbox, wanted: &Wanted<'_>) -> Result<File> {
         self.forget();
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(|error| self.failed(error))?;
-        let accounts = Accounts::write(&self.folder)?;
-        let arguments = sandbox.arguments(wanted.binds, &accounts);
+        let own = Own::make(&self.folder)?;
+        let arguments = sandbox.arguments(wanted.binds, &own);
         let program = std::iter::once(sandbox.bubblewrap.as_os_str());
         let all = program.chain(arguments.iter().map(|argument| argument.as_os_str()));
         let order = Order {
@@ -166,8 +167,9 @@ impl Command {
         };
         let order = serde_json::to_vec(&order)
             .map_err(|error| Error::new(Kind::Internal, "an order cannot be written").because(error))?;
+        // Not synced: without `started`, which is, they mean nothing.
         let written = fs::write(self.folder.join(COMMAND), wanted.text);
-        written.and_then(|()| put(&self.folder, ORDER, &order)).map_err(|error| self.failed(error))?;
+        written.and_then(|()| fs::write(self.folder.join(ORDER), &order)).map_err(|error| self.failed(error))?;
         let lock = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(self.folder.join(LOCK));
         let lock = lock.map_err(|error| self.failed(error))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
@@ -219,6 +221,6 @@ impl Command {
     }
 
     fn failed(&self, error: std::io::Error) -> Error {
-        Error::io(format!("the folder {} of a command cannot be used", self.folder.display()), error)
+        machine_failed(format!("the folder {} of a command cannot be used", self.folder.display()), error)
     }
 }

@@ -22,6 +22,7 @@ use vfs_core::{Error, Kind, Result};
 pub use command::{Command as SandboxCommand, End, Fate, Reason, Wanted};
 
 use crate::tools::limits::TMP_BYTES_MAX;
+use crate::tools::texts::machine_failed;
 
 /// What of `/etc` programs need and anybody may know. No accounts, no keys, no configuration with tokens in it.
 const ETC: &[&str] = &[
@@ -54,6 +55,14 @@ const ETC: &[&str] = &[
 ];
 /// The same, by the beginning of the name: Java keeps its configuration there.
 const ETC_PREFIXES: &[&str] = &["java-"];
+/// Parts of `/proc` that are the machine's and not the sandbox's: its root may be the machine's root, to whom the kernel
+/// would let them be written. They are read-only.
+const PROC_READ_ONLY: &[&str] = &["acpi", "bus", "fs", "irq", "mtrr", "scsi", "sys", "sysrq-trigger"];
+/// The same, and they tell of the machine: they are not shown.
+const PROC_HIDDEN: &[&str] = &["kcore", "keys", "latency_stats", "sched_debug", "timer_list"];
+/// Devices that everybody has. The machine's own nodes would take a `chmod` from its root.
+const DEVICES: &[(&str, u32, u32)] =
+    &[("full", 1, 7), ("null", 1, 3), ("random", 1, 8), ("tty", 5, 0), ("urandom", 1, 9), ("zero", 1, 5)];
 /// Top folders that are links into `/usr`, or folders of their own on older systems.
 const TOP: &[&str] = &["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 /// Where programs are looked for.
@@ -104,6 +113,13 @@ impl Sandbox {
         }
     }
 
+    /// A sandbox whose runner is this program, `esker`, also after its file was replaced by another version.
+    pub fn of_this_program() -> Sandbox {
+        let program = std::env::current_exe().ok().filter(|path| path.exists());
+        let program = program.unwrap_or_else(|| "/proc/self/exe".into());
+        Sandbox::new(vec![program.into(), runner::NAME.into()])
+    }
+
     /// Whether commands can be confined here; says what to install or allow if not. Call it before anything else.
     pub fn check(&mut self) -> Result<()> {
         let help = Command::new(&self.bubblewrap).arg("--help").env_clear().stdin(Stdio::null()).output();
@@ -117,11 +133,11 @@ impl Sandbox {
         let help = [help.stdout, help.stderr].concat();
         self.nested_forbidden = String::from_utf8_lossy(&help).contains("--disable-userns");
         let folder = std::env::temp_dir();
-        let accounts = Accounts::default();
+        let own = Own::default();
         let mut trial = Command::new(&self.bubblewrap);
-        trial.args(self.arguments(&[], &accounts)).args(["--", SHELL, "-c", "exit 42"]).env_clear().current_dir(folder);
+        trial.args(self.arguments(&[], &own)).args(["--", SHELL, "-c", "exit 42"]).env_clear().current_dir(folder);
         let done = trial.stdin(Stdio::null()).output();
-        let done = done.map_err(|error| Error::io(format!("cannot run {}", self.bubblewrap.display()), error))?;
+        let done = done.map_err(|error| machine_failed(format!("cannot run {}", self.bubblewrap.display()), error))?;
         if done.status.code() == Some(42) {
             return Ok(());
         }
@@ -135,7 +151,7 @@ impl Sandbox {
     }
 
     /// The arguments of `bwrap` up to the command.
-    fn arguments(&self, binds: &[Bind], accounts: &Accounts) -> Vec<OsString> {
+    fn arguments(&self, binds: &[Bind], own: &Own) -> Vec<OsString> {
         let mut list = Arguments::default();
         list.add(["--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]);
         list.add(["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
@@ -148,10 +164,14 @@ impl Sandbox {
         }
         let size = TMP_BYTES_MAX.to_string();
         list.add(["--proc", "/proc", "--dev", "/dev", "--ro-bind", "/usr", "/usr"]);
+        add_proc(&mut list);
+        for (source, name) in &own.devices {
+            list.add([OsStr::new("--dev-bind"), source.as_os_str(), OsStr::new(&format!("/dev/{name}"))]);
+        }
         list.add(["--size", &size, "--tmpfs", "/tmp", "--size", &size, "--tmpfs", "/run", "--dir", HOME]);
         list.add(["--size", &size, "--tmpfs", "/var/tmp", "--dir", "/etc"]);
         add_top(&mut list);
-        add_etc(&mut list, accounts);
+        add_etc(&mut list, own);
         for folder in self.toolchains.iter().filter(|folder| folder.exists()) {
             list.add([OsStr::new("--ro-bind"), folder.as_os_str(), folder.as_os_str()]);
         }
@@ -203,7 +223,16 @@ fn add_top(list: &mut Arguments) {
     }
 }
 
-fn add_etc(list: &mut Arguments, accounts: &Accounts) {
+fn add_proc(list: &mut Arguments) {
+    for path in PROC_READ_ONLY.iter().map(|name| Path::new("/proc").join(name)).filter(|path| path.exists()) {
+        list.add([OsStr::new("--ro-bind"), path.as_os_str(), path.as_os_str()]);
+    }
+    for path in PROC_HIDDEN.iter().map(|name| Path::new("/proc").join(name)).filter(|path| path.exists()) {
+        list.add([OsStr::new("--ro-bind"), OsStr::new("/dev/null"), path.as_os_str()]);
+    }
+}
+
+fn add_etc(list: &mut Arguments, own: &Own) {
     let mut names: Vec<String> = ETC.iter().map(|name| (*name).to_owned()).collect();
     let all = fs::read_dir("/etc").into_iter().flatten().flatten();
     let more = all.filter_map(|entry| entry.file_name().into_string().ok());
@@ -217,23 +246,25 @@ fn add_etc(list: &mut Arguments, accounts: &Accounts) {
             Err(_) => {}
         }
     }
-    for (source, target) in [(&accounts.users, "/etc/passwd"), (&accounts.groups, "/etc/group")] {
+    for (source, target) in [(&own.users, "/etc/passwd"), (&own.groups, "/etc/group")] {
         if let Some(source) = source {
             list.add([OsStr::new("--ro-bind"), source.as_os_str(), OsStr::new(target)]);
         }
     }
 }
 
-/// Files that stand for `/etc/passwd` and `/etc/group`: the user that runs the command, and nobody.
+/// What is made for one command: files that stand for `/etc/passwd` and `/etc/group` (the user that runs the command, and
+/// nobody), and devices, where this process may make them.
 #[derive(Debug, Default)]
-struct Accounts {
+struct Own {
     users: Option<PathBuf>,
     groups: Option<PathBuf>,
+    devices: Vec<(PathBuf, &'static str)>,
 }
 
-impl Accounts {
-    /// Writes them into a folder.
-    fn write(folder: &Path) -> Result<Accounts> {
+impl Own {
+    /// Makes them in a folder.
+    fn make(folder: &Path) -> Result<Own> {
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let name = if uid == 0 { "root" } else { "agent" };
         let group = if gid == 0 { "root" } else { "agent" };
@@ -242,12 +273,31 @@ impl Accounts {
         let groups = format!("{group}:x:{gid}:\nnogroup:x:65534:\n");
         let put = |file: &str, text: String| {
             let path = folder.join(file);
-            let failed = |error| Error::io(format!("cannot write {}", path.display()), error);
+            let failed = |error| machine_failed(format!("cannot write {}", path.display()), error);
             fs::write(&path, text).map_err(failed)?;
             Ok::<_, Error>(Some(path))
         };
-        Ok(Accounts { users: put("passwd", users)?, groups: put("group", groups)? })
+        let devices = if uid == 0 { make_devices(folder) } else { Vec::new() };
+        Ok(Own { users: put("passwd", users)?, groups: put("group", groups)?, devices })
     }
+}
+
+/// Device nodes of the command's own; none where the folder's filesystem does not let them be used.
+fn make_devices(folder: &Path) -> Vec<(PathBuf, &'static str)> {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    let mut made = Vec::new();
+    for (name, major, minor) in DEVICES {
+        let path = folder.join(format!("device-{name}"));
+        let mode = Mode::from_raw_mode(0o666);
+        let done = mknodat(CWD, &path, FileType::CharacterDevice, mode, makedev(*major, *minor));
+        let done = done.and_then(|()| rustix::fs::chmod(&path, mode));
+        // A terminal can be opened by those only who have one.
+        if done.is_err() || (*name != "tty" && fs::OpenOptions::new().write(true).open(&path).is_err()) {
+            return Vec::new();
+        }
+        made.push((path, *name));
+    }
+    made
 }
 
 /// A program of the `PATH`.
@@ -257,4 +307,4 @@ fn find_program(name: &str) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

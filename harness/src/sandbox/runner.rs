@@ -20,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use super::command::{End, Reason};
 use crate::tools::limits::{CWD_BYTES_MAX, DRAIN_PATIENCE, OPEN_FILES_MAX, OUTPUT_BYTES_MAX, TASKS_MAX, WATCH_TICK};
 
+/// The hidden command of `esker` that is this process.
+pub const NAME: &str = "sandbox-runner";
+
 /// The order to the runner.
 pub(super) const ORDER: &str = "order.json";
 /// The text of the command.
@@ -65,7 +68,7 @@ pub fn main(folder: &Path) -> io::Result<()> {
 }
 
 /// Writes a file so that it is whole or not there, and stays there.
-pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let fresh = folder.join(format!("{name}.new"));
     let mut file = private(&fresh)?;
     file.write_all(bytes)?;

@@ -80,7 +80,8 @@ impl Toolbox {
             tracing::warn!("a mount had died and was brought back");
         }
         let outputs = self.outputs();
-        std::fs::create_dir_all(&outputs).map_err(|error| Error::io("cannot make the folder of outputs", error))?;
+        std::fs::create_dir_all(&outputs)
+            .map_err(|error| texts::machine_failed("cannot make the folder of outputs", error))?;
         binds.push(crate::sandbox::Bind {
             source: outputs,
             target: self.routes.outputs.clone().into(),
@@ -119,7 +120,7 @@ impl Toolbox {
     fn arrive(&self, end: &End) -> (String, String) {
         let Some(path) = end.current.as_deref() else { return (self.current.clone(), String::new()) };
         match self.routes.place(path, "/") {
-            Place::Workspace(_) | Place::Document(_) => (path.to_owned(), String::new()),
+            Place::Workspace(_) | Place::Document(_) => (crate::routes::absolute(path, "/"), String::new()),
             _ => {
                 let home = self.routes.workspace.clone();
                 let note = format!("\nShell cwd was reset to {home}");

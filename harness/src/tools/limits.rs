@@ -63,7 +63,11 @@ pub(crate) const MOUNT_PATIENCE: Duration = Duration::from_secs(150);
 /// How long a mount may take to answer a `stat`: a miss has 30 s, its root is never one.
 pub(crate) const MOUNT_ANSWER: Duration = Duration::from_secs(10);
 
-/// Largest `SKILL.md` that is looked at, and most skills that are listed: the list is in every request.
+/// Largest front matter that is understood; a description has a kilobyte.
+pub(crate) const FRONT_MATTER_BYTES_MAX: usize = 16 * 1024;
+/// Most parts of it that are read again through references.
+pub(crate) const FRONT_MATTER_REPLAYED_MAX: usize = 1_000;
+/// Most skills that are listed: the list is in every request.
 pub(crate) const SKILLS_MAX: usize = 200;
 /// Longest description of a skill in the list, in characters, as the models know it.
 pub(crate) const SKILL_LINE_CHARACTERS: usize = 1_536;

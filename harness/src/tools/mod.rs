@@ -24,7 +24,7 @@ mod read;
 mod seen;
 mod shelf;
 mod skill;
-mod texts;
+pub(crate) mod texts;
 mod write;
 
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub struct Options {
     pub agent: String,
     /// Name of the user; empty if there is none.
     pub user: String,
-    /// Scopes of documents that may be written.
+    /// Scopes of documents that may be written, besides the agent's own.
     pub grants: Vec<String>,
     /// The session's id.
     pub session: String,
@@ -109,7 +109,11 @@ impl Toolbox {
         Ok(Toolbox::new(options))
     }
 
-    fn new(options: Options) -> Toolbox {
+    fn new(mut options: Options) -> Toolbox {
+        let own = format!("agent/{}", options.agent);
+        if !options.agent.is_empty() && !options.grants.contains(&own) {
+            options.grants.push(own);
+        }
         let routes = Routes::claude();
         let current = routes.workspace.clone();
         Toolbox { options, routes, current, seen: Seen::default(), skills: Skills::default(), commands: Vec::new() }
@@ -150,7 +154,7 @@ impl Toolbox {
     fn keep_output(&self, call: &str, text: &str) -> Result<String> {
         let folder = self.outputs();
         let name = format!("{}.txt", &blake3::hash(call.as_bytes()).to_hex()[..16]);
-        let failed = |error| Error::io(format!("cannot keep an output in {}", folder.display()), error);
+        let failed = |error| texts::machine_failed(format!("cannot keep an output in {}", folder.display()), error);
         std::fs::create_dir_all(&folder).map_err(failed)?;
         std::fs::write(folder.join(&name), text).map_err(failed)?;
         Ok(format!("{}/{name}", self.routes.outputs))
@@ -293,6 +297,10 @@ impl Tools for Toolbox {
         let done = self.settle(recovered).await?;
         self.take_in(&done.detail);
         Ok(done)
+    }
+
+    async fn revive(&mut self) -> Result<()> {
+        self.options.mounts.ensure().await.map(drop)
     }
 
     fn remember(&mut self, call: &ToolCall, result: &ToolResult) {

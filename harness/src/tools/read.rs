@@ -235,7 +235,7 @@ mod tests {
         );
         let shown = text("z".repeat(200_000).as_bytes(), 0, 0);
         assert!(
-            shown.contains("showing the first 84999 of 200000 characters (50000 tokens, cap 25000)"),
+            shown.contains("showing the first 85000 of 200000 characters (50000 tokens, cap 25000)"),
             "{}",
             &shown[..200]
         );

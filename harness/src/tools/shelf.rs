@@ -140,7 +140,7 @@ impl Toolbox {
     pub(super) async fn store(&self, call: &str, place: &Place, basis: Option<&str>, content: Bytes) -> Result<Stored> {
         match place {
             Place::Workspace(path) => {
-                let basis = basis.map_or(FileBasis::Absent, |tag| FileBasis::Etag(header_tag(tag)));
+                let basis = basis.map_or(FileBasis::Absent, |tag| FileBasis::Etag(tag.to_owned()));
                 let path = path.as_bytes();
                 let written =
                     self.options.client.write_file(&self.options.workspace, path, true, &basis, content).await;
@@ -193,7 +193,7 @@ impl Toolbox {
             old: old.to_owned(),
             new: new.to_owned(),
             replace_all: all,
-            if_match: Some(header_tag(tag)),
+            if_match: Some(tag.to_owned()),
         };
         let edited = self.options.client.edit_file(&self.options.workspace, &request).await;
         stored(edited.map(|edited| tag_of(&edited.stat)))
@@ -234,10 +234,6 @@ fn tag_of(stat: &FileStat) -> String {
 /// Tags are compared without the quotes that a header has.
 fn plain_tag(etag: &str) -> String {
     etag.trim_matches('"').to_owned()
-}
-
-fn header_tag(tag: &str) -> String {
-    format!("\"{tag}\"")
 }
 
 fn document_tag(scope: &str, version: u64) -> String {

@@ -94,6 +94,13 @@ fn preview(text: &str) -> &str {
     }
 }
 
+/// A failure of this machine, not of the call: the session stops and can be resumed. What the kinds of other errors say
+/// (not found, denied) would be taken for an answer to the model.
+pub(crate) fn machine_failed(context: impl Into<String>, error: std::io::Error) -> Error {
+    let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+    Error::new(if full { Kind::NoSpace } else { Kind::Unavailable }, context).because(error)
+}
+
 /// Whether an error is something that the model can do otherwise. The rest stops the session.
 pub(crate) fn is_models_business(error: &Error) -> bool {
     match error.kind() {

@@ -13,13 +13,9 @@ use serde_json::{Value, json};
 use crate::world::{Mount, World};
 
 /// A hostile text that was stored somewhere.
-#[derive(Debug)]
 pub(super) struct Written {
-    /// Part of the text, and of no other.
+    /// Part of the text, and of no other; says where it is.
     pub(super) mark: String,
-    /// Where it is.
-    #[allow(dead_code, reason = "printed where it was not found")]
-    place: &'static str,
 }
 
 /// Texts, with `MARK` in the place of the mark: each is an attack on one way of showing text.
@@ -69,7 +65,7 @@ impl Texts {
     fn attack(&mut self, place: &'static str, number: usize) -> String {
         let mark = format!("zq{}{number:02}zq", place.replace(' ', ""));
         let text = ATTACKS[number].replace("MARK", &mark);
-        self.written.push(Written { mark, place });
+        self.written.push(Written { mark });
         text
     }
 
@@ -134,8 +130,8 @@ async fn session(world: &World, client: &Client, texts: &mut Texts) {
     let snapshot = log[0]["snapshot"].as_str().expect("a snapshot").to_owned();
     for number in 0..ATTACKS.len() {
         let title = texts.attack("title", number);
-        // One line.
-        let title: String = title.chars().filter(|letter| !matches!(letter, '\r' | '\n')).collect();
+        // A title with control characters is refused.
+        let title: String = title.chars().filter(|letter| !letter.is_control()).collect();
         let request = CreateSession { workspace: "w".into(), agent: "main".into(), user: "ana".into(), title };
         let session =
             client.create_session(&request).await.unwrap_or_else(|error| panic!("{:?}: {error}", request.title));

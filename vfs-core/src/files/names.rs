@@ -57,7 +57,7 @@ fn make_one(look: &Look, parent: &Held, name: &Name, changed: &mut Vec<Invalidat
     let new = NewNode { kind: FileKind::Directory, mode: DIRECTORY_MODE, uid, gid, rdev: 0, target: b"" };
     let made = look.ask(|workspace| workspace.make(parent.ino(), name.as_bytes(), &new))?;
     changed.push(Invalidation::Entry(parent.ino(), name.clone()));
-    changed.push(Invalidation::Inode(parent.ino()));
+    changed.push(Invalidation::Listing(parent.ino()));
     Ok(look.hold(made))
 }
 
@@ -106,8 +106,8 @@ impl Removal<'_> {
             false => workspace.unlink(parent, name.as_bytes()),
         })?;
         self.changed.push(Invalidation::Entry(parent, name.clone()));
-        self.changed.push(Invalidation::Inode(parent));
-        self.changed.push(Invalidation::Inode(ino));
+        self.changed.push(Invalidation::Listing(parent));
+        self.changed.push(if is_directory { Invalidation::Listing(ino) } else { Invalidation::Attributes(ino) });
         Ok(())
     }
 
@@ -158,12 +158,12 @@ pub(super) fn rename(look: &Look, from: &Raw, to: &Raw, changed: &mut Vec<Invali
         workspace.rename(parent.ino(), from, new_parent.ino(), to, RenameMode::Replace)
     })?;
     let replaced = target.node.filter(|replaced| replaced.ino() != node.ino());
-    changed.extend(replaced.map(|replaced| Invalidation::Inode(replaced.ino())));
+    changed.extend(replaced.map(|replaced| Invalidation::Attributes(replaced.ino())));
     for (directory, name) in [(parent.ino(), name), (new_parent.ino(), new_name)] {
         changed.push(Invalidation::Entry(directory, name));
-        changed.push(Invalidation::Inode(directory));
+        changed.push(Invalidation::Listing(directory));
     }
-    changed.push(Invalidation::Inode(node.ino()));
+    changed.push(Invalidation::Attributes(node.ino()));
     Ok(())
 }
 

@@ -100,9 +100,10 @@ pub(super) fn put(
         changed.extend((old.nlink > 1).then_some(Invalidation::Inode(old.ino)));
     }
     let replaced = replaced?;
+    changed.extend(replaced.old.map(Invalidation::Attributes));
     if !replaced.in_place {
         changed.push(Invalidation::Entry(parent, name.clone()));
-        changed.push(Invalidation::Inode(parent));
+        changed.push(Invalidation::Listing(parent));
     }
     Ok(replaced.attr)
 }

@@ -59,13 +59,17 @@ use state::State;
 const SET_USER_ID: u16 = 0o4000;
 const SET_GROUP_ID: u16 = 0o2000;
 
-/// Something that the kernel must forget after the base was swapped. Children come before parents.
+/// Something that the kernel must forget after the base was swapped, or a file was changed by path. Children come before parents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invalidation {
     /// Every name, known and known to be absent; where the kernel cannot do that, the entries that follow.
     AllNames,
     /// Attributes and content of an inode.
     Inode(Ino),
+    /// Attributes and names of a directory: an inode with nothing that could be dirty in a mapping.
+    Listing(Ino),
+    /// Attributes of an inode; its content has not changed.
+    Attributes(Ino),
     /// A name of a directory.
     Entry(Ino, Name),
 }

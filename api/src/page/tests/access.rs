@@ -236,7 +236,8 @@ async fn the_page_has_a_port_of_its_own_once_somebody_asks_for_it() {
     assert_eq!(visitor.get("/admin").await.status, 200);
     // The port has the page and nothing else: no API, whatever one brings.
     let headers = format!("host: {here}\r\nauthorization: Bearer {TOKEN}\r\n");
-    let mut stream = tokio::net::TcpStream::connect(here).await.unwrap();
-    let (status, _) = crate::server::tests_world::talk(&mut stream, "GET", "/v1/status", &headers, None).await;
-    assert_eq!(status.as_u16(), 404);
+    let answer = visitor.send("GET", "/v1/status", &headers, "").await;
+    assert_eq!(answer.status, 404);
+    answer.page();
+    assert_eq!(visitor.get("/").await.header("location"), "/admin");
 }

@@ -12,7 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde_json::{Value, json};
-use vfs_core::base::PublishNote;
+use vfs_core::base::{PublishNote, Publisher};
 use vfs_core::id::SnapshotId;
 
 use super::browser::{Answer, Browser};

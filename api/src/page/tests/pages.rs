@@ -1,6 +1,7 @@
 //! What the pages say, and that what does not fit is linked.
 
 use bytes::Bytes;
+use vfs_core::base::Publisher;
 
 use super::browser::Browser;
 use crate::limits::{PAGE_FILE_BYTES, PAGE_SNAPSHOTS};
@@ -65,7 +66,7 @@ async fn a_long_file_comes_in_parts_that_lose_nothing() {
     let lines: Vec<String> = (1..=60_000).map(|number| format!("line-{number} ä")).collect();
     let whole = lines.join("\n");
     assert!(whole.len() as u64 > PAGE_FILE_BYTES);
-    publish(&world, "w", b"long", &[text(&whole[..600_000]), text(&whole[600_000..])].map(Bytes::from)).await;
+    publish(&world, "w", b"long", &[text(&whole)]).await;
     let browser = Browser::visiting(&world.state, world.address).await;
     let mut next = Some("/admin/workspaces/w/at/HEAD?path=long".to_owned());
     let (mut seen, mut pages) = (0, 0);

@@ -28,11 +28,11 @@ use crate::limits::{SNAPSHOT_OPEN_IDLE, SNAPSHOTS_OPEN_MAX};
 /// What the engine says about itself as a holder.
 const MOUNTPOINT: &str = "(the engine)";
 
-/// The snapshots that are open, and whose turn it is to write or attach.
+/// The snapshots that are open, and who may write or attach.
 #[derive(Default)]
 pub(in crate::server) struct Free {
     open: Mutex<Vec<Opened>>,
-    turns: Mutex<HashMap<WorkspaceId, Arc<tokio::sync::Mutex<()>>>>,
+    claims: Mutex<HashMap<WorkspaceId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 struct Opened {
@@ -42,18 +42,18 @@ struct Opened {
 }
 
 /// The right to write to a workspace that nobody holds, or to attach to it.
-pub(in crate::server) struct Turn(#[allow(dead_code, reason = "held")] OwnedMutexGuard<()>);
+pub(in crate::server) struct Claim(#[allow(dead_code, reason = "held")] OwnedMutexGuard<()>);
 
 impl Free {
     /// Waits until nobody else writes to or attaches a workspace here.
-    pub(in crate::server) async fn turn(&self, workspace: WorkspaceId) -> Turn {
-        let turns = {
-            let mut turns = self.turns.lock();
+    pub(in crate::server) async fn claim(&self, workspace: WorkspaceId) -> Claim {
+        let claims = {
+            let mut claims = self.claims.lock();
             // One that nobody has or waits for is in this map only.
-            turns.retain(|_, turns| Arc::strong_count(turns) > 1);
-            turns.entry(workspace).or_default().clone()
+            claims.retain(|_, claims| Arc::strong_count(claims) > 1);
+            claims.entry(workspace).or_default().clone()
         };
-        Turn(turns.lock_owned().await)
+        Claim(claims.lock_owned().await)
     }
 
     /// The files of a snapshot.
@@ -87,8 +87,8 @@ pub(in crate::server) fn engine_holder(workspace: WorkspaceId) -> HolderId {
     HolderId::from_bytes(workspace.as_bytes().map(|byte| !byte))
 }
 
-/// Gives back a lease that the engine had when it crashed. Only in one's turn: nothing of it is under way then.
-pub(in crate::server) async fn reclaim(state: &ServerState, workspace: &WorkspaceInfo, _: &Turn) -> Result<()> {
+/// Gives back a lease that the engine had when it crashed. Only under the claim: nothing of it is under way then.
+pub(in crate::server) async fn reclaim(state: &ServerState, workspace: &WorkspaceInfo, _: &Claim) -> Result<()> {
     let holder = engine_holder(workspace.id);
     if workspace.holder.as_ref().is_some_and(|lease| lease.holder == holder) {
         let attached = state.repo().attach(workspace.id, holder, &who()).await?;
@@ -105,7 +105,7 @@ fn who() -> HolderDescription {
 pub(super) async fn apply(
     state: &ServerState,
     workspace: &WorkspaceInfo,
-    _: &Turn,
+    _: &Claim,
     request: Request,
 ) -> Result<Answer> {
     let path = state.info().data_folder.join("holders").join(format!("{}.engine", workspace.id.to_hex()));

@@ -93,15 +93,15 @@ pub(super) async fn change(state: &ServerState, name: &str, change: Change) -> R
             return at_holder(&holder, change).await;
         }
         let id = state.repo().workspace(name).await?.id;
-        let turn = state.free().turn(id).await;
-        // Somebody may have mounted it while we waited; no one can while it is our turn.
+        let claim = state.free().claim(id).await;
+        // Somebody may have mounted it while we waited; nobody can while the claim is ours.
         let (workspace, holder) = live(state, name).await?;
         if holder.is_some() || workspace.id != id {
             continue;
         }
         let (state, request) = (state.clone(), request_of(change));
         // A caller that hangs up must not leave a write half done.
-        let work = tokio::spawn(async move { super::free::apply(&state, &workspace, &turn, request).await });
+        let work = tokio::spawn(async move { super::free::apply(&state, &workspace, &claim, request).await });
         return work.await.map_err(|error| Error::new(Kind::Internal, "a write broke off").because(error))?;
     }
 }

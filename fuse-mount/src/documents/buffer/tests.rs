@@ -24,11 +24,11 @@ fn writes_go_where_they_are_told() {
 #[test]
 fn nothing_grows_beyond_a_document() {
     let mut buffer = opened(b"");
-    buffer.write(Some(DOCUMENT_MAX_BYTES - 1), b"x", NOW).unwrap();
+    buffer.write(Some(SIZE_MAX_BYTES - 1), b"x", NOW).unwrap();
     assert_eq!(buffer.write(None, b"x", NOW).unwrap_err(), Errno::EFBIG);
     assert_eq!(buffer.write(Some(u64::MAX), b"x", NOW).unwrap_err(), Errno::EFBIG);
-    assert_eq!(buffer.resize(DOCUMENT_MAX_BYTES + 1, NOW).unwrap_err(), Errno::EFBIG);
-    assert_eq!(buffer.len(), DOCUMENT_MAX_BYTES);
+    assert_eq!(buffer.resize(SIZE_MAX_BYTES + 1, NOW).unwrap_err(), Errno::EFBIG);
+    assert_eq!(buffer.len(), SIZE_MAX_BYTES);
 }
 
 #[test]

@@ -51,11 +51,7 @@ fn only_what_a_document_may_be_called_is_a_path() {
     assert_eq!(child("", OsStr::new("a\nb")).unwrap_err(), Errno::EINVAL);
     use std::os::unix::ffi::OsStrExt;
     assert_eq!(child("", OsStr::from_bytes(b"\xff")).unwrap_err(), Errno::EINVAL);
-    assert_eq!(child(&"d/".repeat(511), OsStr::new("ab")).unwrap_err(), Errno::ENAMETOOLONG);
-    for bad in ["", "/a", "a/", "a//b", "a/../b", ".", "a\tb"] {
-        assert!(!is_path(bad), "{bad:?}");
-    }
-    assert!(is_path("skills/review/SKILL.md"));
+    assert_eq!(child(&["d".repeat(255).as_str(); 4].join("/"), OsStr::new("ab")).unwrap_err(), Errno::ENAMETOOLONG);
 }
 
 #[test]

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use api::wire::session::Event;
 use serde_json::json;
 
-use super::model::{Reply, Script, call, text};
+use super::model::{Reply, Script, Server, call, text};
+use super::tools::Effects;
 use super::{World, options};
 
 /// Five turns with everything in them: several calls, broken input, an unknown tool, one id twice, thinking, a skill,
 /// a model that is overloaded once.
-fn script() -> Script {
+pub(super) fn script() -> Script {
     Arc::new(|answers, time| {
         let blocks = match answers {
             0 => vec![text("Let me look."), call("r1", "Read", r#"{"file_path":"/a","n":0.30000000000000004}"#)],
@@ -33,8 +35,7 @@ fn script() -> Script {
 }
 
 /// What must be true of a session that has run to its end, however often its driver died.
-fn check(world: &World, what: &str) {
-    let events = world.events();
+pub(super) fn check(events: &[Event], effects: &Effects, model: &Server, what: &str) {
     let mut keys: Vec<&str> = events.iter().map(|event| event.key.as_str()).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -42,24 +43,31 @@ fn check(world: &World, what: &str) {
     for (at, event) in events.iter().enumerate() {
         assert_eq!(event.sequence, at as u64 + 1, "{what}");
     }
-    for (kind, number) in
-        [("session.started", 1), ("turn.started", 5), ("model.answer", 5), ("turn.ended", 5), ("session.ended", 1)]
-    {
-        assert_eq!(world.bodies(kind).len(), number, "{what}: {kind}");
+    let count = |kind: &str| events.iter().filter(|event| event.kind == kind).count();
+    let expected =
+        [("session.started", 1), ("turn.started", 5), ("model.answer", 5), ("turn.ended", 5), ("session.ended", 1)];
+    for (kind, number) in expected {
+        assert_eq!(count(kind), number, "{what}: {kind}");
     }
-    assert_eq!(world.bodies("tool.finished").len(), 8, "{what}: results");
-    assert_eq!(world.bodies("session.ended")[0]["state"], "done", "{what}");
-    let done = world.effects.done();
+    assert_eq!(count("tool.finished"), 8, "{what}: results");
+    assert_eq!(events.last().unwrap().data["state"], "done", "{what}");
+    let done = effects.done();
     for id in ["w1", "b1", "call_t3_2", "b2", "s1"] {
         assert_eq!(done.get(id), Some(&1), "{what}: {id} had its effect");
     }
     assert!(done["r1"] >= 1, "{what}");
-    let requests = world.model.requests();
+    let requests = model.requests();
     assert_eq!(requests.len(), 5, "{what}: turns that were asked for");
     for (turn, bodies) in requests {
         assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]), "{what}: the requests of turn {turn} differ");
     }
-    assert!(world.engine.snapshots().len() >= 4, "{what}: three turns wrote");
+}
+
+impl World {
+    fn check(&self, what: &str) {
+        check(&self.events(), &self.effects, &self.model, what);
+        assert!(self.engine.snapshots().len() >= 4, "{what}: three turns wrote");
+    }
 }
 
 #[tokio::test]
@@ -67,19 +75,19 @@ async fn a_session_that_nothing_happens_to() {
     let world = World::new(script()).await;
     let ended = world.drive(&options(Some("do it"))).await.unwrap();
     assert_eq!(ended.state, "done");
-    check(&world, "no crash");
+    world.check("no crash");
     assert_eq!(world.engine.snapshots().len(), 4, "the first state and the three turns that wrote");
 }
 
 #[tokio::test]
 async fn every_point_may_be_the_last_one() {
-    let world = World::new(script()).await;
+    let mut world = World::new(script()).await;
     world.points.arm(0);
     world.drive(&options(Some("do it"))).await.unwrap();
     let points = world.points.reached.load(std::sync::atomic::Ordering::SeqCst);
     assert!(points > 80, "only {points} points");
     for number in 1..=points {
-        let world = World::new(script()).await;
+        world.reset();
         let options = options(Some("do it"));
         let first = world.drive_until(number, &options).await;
         let before = world.events();
@@ -90,14 +98,15 @@ async fn every_point_may_be_the_last_one() {
             world.drive(&again).await.unwrap_or_else(|error| panic!("point {number}: {}", error.chain()));
         }
         assert_eq!(world.events()[..before.len()], before, "point {number}: the log was changed");
-        check(&world, &format!("point {number}"));
+        world.check(&format!("point {number}"));
     }
 }
 
 #[tokio::test]
 async fn many_deaths_in_one_session() {
+    let mut world = World::new(script()).await;
     for seed in 1..=40_u64 {
-        let world = World::new(script()).await;
+        world.reset();
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut deaths = 0;
         loop {
@@ -116,6 +125,6 @@ async fn many_deaths_in_one_session() {
         }
         world.points.arm(0);
         assert!(deaths > 0 || seed > 1, "seed {seed} did not die once");
-        check(&world, &format!("seed {seed}, {deaths} deaths"));
+        world.check(&format!("seed {seed}, {deaths} deaths"));
     }
 }

@@ -28,7 +28,7 @@ const NEVER: Time = Time { seconds: 0, nanos: 0 };
 /// How long a lease lives here.
 pub(super) const LEASE_TTL: Duration = Duration::from_millis(150);
 
-pub(super) struct Engine {
+pub(crate) struct Engine {
     points: Arc<Points>,
     inner: Mutex<Inner>,
     /// Answers 503 to everything.
@@ -76,6 +76,17 @@ impl Engine {
             barriers: AtomicU64::new(0),
             broken_barriers: AtomicU64::new(0),
         }
+    }
+
+    /// As new.
+    pub(super) fn reset(&self) {
+        *self.inner.lock().unwrap() = Inner { snapshots: vec![snapshot(0)], ..Inner::default() };
+    }
+
+    /// A snapshot is thinned out of the history.
+    pub(super) fn forget_snapshots(&self) {
+        let mut inner = self.inner.lock().unwrap();
+        inner.snapshots = vec![snapshot(99)];
     }
 
     pub(super) fn events(&self) -> Vec<Event> {
@@ -143,8 +154,8 @@ pub(super) fn snapshot(number: u8) -> SnapshotId {
     SnapshotId::from_bytes([number; 32])
 }
 
-/// Serves it; the URL.
-pub(super) async fn serve(engine: Arc<Engine>) -> String {
+/// Its routes.
+pub(super) fn router(engine: Arc<Engine>) -> Router {
     let changes = Router::new()
         .route("/v1/sessions", post(create))
         .route("/v1/sessions/{id}/lease", post(take).put(renew).delete(release))
@@ -157,11 +168,7 @@ pub(super) async fn serve(engine: Arc<Engine>) -> String {
         .route("/v1/sessions/{id}/events", get(events))
         .route("/v1/workspaces/{name}", get(workspace));
     let away = axum::middleware::from_fn_with_state(engine.clone(), version);
-    let router = changes.merge(reads).layer(away).with_state(engine);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    url
+    changes.merge(reads).layer(away).with_state(engine)
 }
 
 /// The driver may die before the change and after it. Renewals come at any time, so they are no points.
@@ -276,7 +283,7 @@ async fn end_turn(
     let mut inner = engine.inner.lock().unwrap();
     inner.check(request.epoch)?;
     if !inner.snapshots.contains(&request.snapshot) {
-        return Err(Refusal(Kind::Invalid, "the snapshot is not in the history"));
+        return Err(Refusal(Kind::NotFound, "the snapshot is not in the history"));
     }
     let data: Value = json!({ "snapshot": request.snapshot, "documents": [] });
     inner.push(Event {

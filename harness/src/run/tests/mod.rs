@@ -7,14 +7,15 @@ mod crash;
 mod engine;
 mod flow;
 mod lease;
-mod model;
+pub(crate) mod model;
+mod real;
 mod tools;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use api::client::{Client, Endpoint};
+use api::client::Client;
 use api::wire::session::{CreateSession, Event};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -29,7 +30,7 @@ use tools::{Effects, ScriptedTools};
 
 /// Where a driver may die.
 #[derive(Debug, Default)]
-pub(super) struct Points {
+pub(crate) struct Points {
     reached: AtomicU64,
     deadly: AtomicU64,
     died: Notify,
@@ -37,7 +38,7 @@ pub(super) struct Points {
 
 impl Points {
     /// Passes a point, or never returns.
-    pub(super) async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         let number = self.reached.fetch_add(1, Ordering::SeqCst) + 1;
         if number == self.deadly.load(Ordering::SeqCst) {
             self.died.notify_one();
@@ -59,6 +60,7 @@ pub(super) struct World {
     pub(super) effects: Arc<Effects>,
     pub(super) model: Server,
     pub(super) client: Client,
+    pub(super) dialect: Model,
     folder: tempfile::TempDir,
 }
 
@@ -66,11 +68,19 @@ impl World {
     pub(super) async fn new(script: Script) -> World {
         let points = Arc::new(Points::default());
         let engine = Arc::new(Engine::new(points.clone()));
-        let url = engine::serve(engine.clone()).await;
-        let client = Client::new(Endpoint::Http { url, token: "token".into() }).unwrap();
+        let client = Client::in_process(engine::router(engine.clone())).unwrap();
         let model = Server::start(script, points.clone()).await;
         let effects = Arc::new(Effects::new(points.clone(), engine.clone()));
-        World { points, engine, effects, model, client, folder: tempfile::tempdir().unwrap() }
+        let dialect = dialect(&model.url);
+        World { points, engine, effects, model, client, dialect, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// The same world before anything has happened: clients are dear to make.
+    pub(super) fn reset(&mut self) {
+        self.engine.reset();
+        self.effects.reset();
+        self.model.reset();
+        self.folder = tempfile::tempdir().unwrap();
     }
 
     pub(super) fn place(&self) -> Place {
@@ -78,15 +88,6 @@ impl World {
         place.poll = Duration::from_millis(20);
         place.renewal = Duration::from_millis(25);
         place
-    }
-
-    pub(super) fn model(&self) -> Model {
-        let variable = |name: &str| match name {
-            "ANTHROPIC_BASE_URL" => Some(self.model.url.clone()),
-            "ANTHROPIC_API_KEY" => Some("sk-secret-key".to_owned()),
-            _ => None,
-        };
-        Model::new(Settings::read(variable, Some("scripted")).unwrap()).unwrap().with_patience(Duration::from_secs(5))
     }
 
     pub(super) fn tools(&self) -> ScriptedTools {
@@ -109,7 +110,7 @@ impl World {
             true => self.resume().await?,
             false => self.begin().await?,
         };
-        let ended = run.drive(&mut self.tools(), &self.model(), options, &|_| {}).await;
+        let ended = run.drive(&mut self.tools(), &self.dialect, options, &|_| {}).await;
         run.release().await;
         ended
     }
@@ -132,6 +133,16 @@ impl World {
     pub(super) fn bodies(&self, kind: &str) -> Vec<Value> {
         self.events().into_iter().filter(|event| event.kind == kind).map(|event| event.data).collect()
     }
+}
+
+/// A client of the scripted model.
+pub(super) fn dialect(url: &str) -> Model {
+    let variable = |name: &str| match name {
+        "ANTHROPIC_BASE_URL" => Some(url.to_owned()),
+        "ANTHROPIC_API_KEY" => Some("sk-secret-key".to_owned()),
+        _ => None,
+    };
+    Model::new(Settings::read(variable, Some("scripted")).unwrap()).unwrap().with_patience(Duration::from_secs(5))
 }
 
 pub(super) fn options(text: Option<&str>) -> Options {

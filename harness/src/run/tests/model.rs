@@ -14,7 +14,7 @@ use super::Points;
 
 /// What the server does when it is asked.
 #[derive(Clone)]
-pub(in super::super) enum Reply {
+pub(crate) enum Reply {
     /// An answer of these blocks, with this stop reason.
     Blocks(Vec<Value>, &'static str),
     /// A status, headers and a body.
@@ -26,16 +26,16 @@ pub(in super::super) enum Reply {
 }
 
 /// What is said to the `answers`th request of a conversation, when asked for the `time`th time (both from 0).
-pub(in super::super) type Script = Arc<dyn Fn(usize, usize) -> Reply + Send + Sync>;
+pub(crate) type Script = Arc<dyn Fn(usize, usize) -> Reply + Send + Sync>;
 
-pub(in super::super) struct Server {
-    pub(in super::super) url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     requests: Arc<Mutex<HashMap<usize, Vec<Bytes>>>>,
     headers: Arc<Mutex<Vec<HeaderMap>>>,
 }
 
 impl Server {
-    pub(in super::super) async fn start(script: Script, points: Arc<Points>) -> Server {
+    pub(crate) async fn start(script: Script, points: Arc<Points>) -> Server {
         let requests: Arc<Mutex<HashMap<usize, Vec<Bytes>>>> = Arc::default();
         let headers: Arc<Mutex<Vec<HeaderMap>>> = Arc::default();
         let (kept, seen) = (requests.clone(), headers.clone());
@@ -64,12 +64,17 @@ impl Server {
         Server { url, requests, headers }
     }
 
+    /// As new.
+    pub(crate) fn reset(&self) {
+        self.requests.lock().unwrap().clear();
+    }
+
     /// The requests by how many answers they had.
-    pub(in super::super) fn requests(&self) -> HashMap<usize, Vec<Bytes>> {
+    pub(crate) fn requests(&self) -> HashMap<usize, Vec<Bytes>> {
         self.requests.lock().unwrap().clone()
     }
 
-    pub(in super::super) fn headers(&self) -> Vec<HeaderMap> {
+    pub(crate) fn headers(&self) -> Vec<HeaderMap> {
         self.headers.lock().unwrap().clone()
     }
 }
@@ -141,7 +146,7 @@ pub(crate) fn call(id: &str, name: &str, input: &str) -> Value {
 }
 
 /// A script by turns, without faults.
-pub(in super::super) fn turns(turns: Vec<Vec<Value>>) -> Script {
+pub(crate) fn turns(turns: Vec<Vec<Value>>) -> Script {
     Arc::new(move |answers, _| {
         let blocks = turns.get(answers).cloned().unwrap_or_else(|| vec![text("nothing more")]);
         let stop = if blocks.iter().any(|block| block["type"] == "tool_use") { "tool_use" } else { "end_turn" };

@@ -11,11 +11,11 @@ use super::{Engine, Points};
 use crate::call::{Plan, ToolCall, ToolResult, Tools};
 
 /// What the calls did to the world. Outlives the drivers.
-pub(in super::super) struct Effects {
+pub(crate) struct Effects {
     points: Arc<Points>,
     engine: Arc<Engine>,
     done: Mutex<HashMap<String, u64>>,
-    pub(in super::super) revived: AtomicU64,
+    pub(crate) revived: AtomicU64,
 }
 
 impl Effects {
@@ -24,8 +24,13 @@ impl Effects {
     }
 
     /// How often each call had its effect.
-    pub(in super::super) fn done(&self) -> HashMap<String, u64> {
+    pub(crate) fn done(&self) -> HashMap<String, u64> {
         self.done.lock().unwrap().clone()
+    }
+
+    /// As new.
+    pub(super) fn reset(&self) {
+        self.done.lock().unwrap().clear();
     }
 
     async fn apply(&self, call: &ToolCall) {
@@ -39,7 +44,7 @@ impl Effects {
 }
 
 /// The tools of one driver.
-pub(in super::super) struct ScriptedTools {
+pub(crate) struct ScriptedTools {
     effects: Arc<Effects>,
     remembered: Vec<String>,
 }
@@ -49,7 +54,7 @@ impl ScriptedTools {
         ScriptedTools { effects, remembered: Vec::new() }
     }
 
-    pub(in super::super) fn remembered(&self) -> &[String] {
+    pub(crate) fn remembered(&self) -> &[String] {
         &self.remembered
     }
 

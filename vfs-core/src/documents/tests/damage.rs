@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::db::{DocumentRow, documents};
 use crate::progress::silent;
 use crate::repo::{CheckOptions, RepoOptions};
 
@@ -102,6 +103,18 @@ async fn what_is_missing_or_too_many_is_found() {
     assert_eq!(damages(&repo, false).await.len(), 3, "three versions belong to no document");
     let write = repo.write_document(&put("org", "a", Basis::Absent, "x")).await;
     assert_eq!(kind(write), Some(Kind::Corrupt), "and none of them is written over");
+}
+
+#[tokio::test]
+async fn a_head_that_should_be_another_is_found() {
+    let repo = sound_repo().await;
+    for (head, wrong) in [(1, 1), (3, 1), (2, 0)] {
+        let mut transaction = repo.database().begin().await.unwrap();
+        let document = DocumentRow { scope: "org".into(), path: "a".into(), head, newest: 3 };
+        documents::put(&mut transaction, 1, &document).await.unwrap();
+        repo.database().commit(transaction).await.unwrap();
+        assert_eq!(damages(&repo, false).await.len(), wrong, "head {head} with a hash that fits");
+    }
 }
 
 #[tokio::test]

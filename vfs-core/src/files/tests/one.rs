@@ -364,9 +364,9 @@ async fn whatever_changed_is_told() {
     let directory = Ino(world.stat("d").await.unwrap().ino);
     for item in [
         Invalidation::Entry(Ino::ROOT, name("d")),
-        Invalidation::Inode(Ino::ROOT),
+        Invalidation::Listing(Ino::ROOT),
         Invalidation::Entry(directory, name("f")),
-        Invalidation::Inode(directory),
+        Invalidation::Listing(directory),
     ] {
         assert!(changed.contains(&item), "{item:?} in {changed:?}");
     }
