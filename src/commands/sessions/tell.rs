@@ -172,7 +172,7 @@ mod tests {
         let result = json!({ "text": long.join("\n"), "is_error": true });
         let shown = told("tool.finished", json!({ "name": "Bash", "result": result, "duration_ms": 7 }));
         assert!(shown.starts_with("← Bash failed after 7 ms\n  line 0\n"), "{shown}");
-        assert!(shown.ends_with("  line 7\n  … 12 more lines"), "{shown}");
+        assert!(shown.ends_with("  line 7\n  … 12 lines more"), "{shown}");
         let documents = json!([{ "scope": "agent/main", "path": "memories/a.md", "version": 2 }]);
         assert_eq!(
             told(
