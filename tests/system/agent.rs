@@ -51,7 +51,7 @@ fn agents_go_on_whatever_is_killed() {
     one.wait_for("started:one_06");
     std::thread::sleep(Duration::from_millis(500));
     one.kill();
-    the_key_is_nowhere(&[]);
+    the_key_is_nowhere(&[two.pid()]);
     one.resume();
     // The harness, when a call has just ended and the turn has not.
     one.wait_for("finished:one_09");

@@ -2,10 +2,11 @@
 //! workspace is whole.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use api::wire::session::Event;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::world::crooked::{Crooked, event, stream};
 use crate::world::{Aimock, Run, Script, Session, World, has_program};
@@ -55,9 +56,14 @@ fn workspace_is_whole(world: &World) {
     world.esker(["check", "--full"]).ok();
 }
 
+const SKILL: &str = "---\nname: shared\ndescription: For all\n---\n\none skill for all\n";
+
 #[test]
 fn a_model_that_asks_for_nonsense_is_told_so_and_goes_on() {
     let Some(world) = world() else { return };
+    fs::write(world.path("SKILL.md"), SKILL).unwrap();
+    let mut put = world.command(["doc", "put", "skills/shared/SKILL.md"]);
+    put.arg(world.path("SKILL.md")).args(["--scope", "org"]).run().ok();
     let mut script = Script::new("m");
     let read = |path: &str| json!({"file_path": path});
     let edit = |path: &str| json!({"file_path": path, "old_string": "one", "new_string": "1"});
@@ -67,8 +73,10 @@ fn a_model_that_asks_for_nonsense_is_told_so_and_goes_on() {
     );
     script.turn("", &[("c4", "Read", read("/etc/passwd")), ("c5", "Edit", edit("/workspace/file.txt"))]);
     script.turn("", &[("c6", "Skill", json!({"skill": "no such"})), ("c7", "Read", read("/workspace/../etc/passwd"))]);
-    script.turn("", &[("c8", "Write", json!({"file_path": "/skills/x/SKILL.md", "content": "mine"}))]);
-    script.turn("", &[("c9", "Bash", json!({"command": "cat /etc/shadow; ls /root; touch /skills/y; exit 7"}))]);
+    let shared = "/skills/shared/SKILL.md";
+    script.turn("", &[("c8", "Read", read(shared)), ("c8b", "Edit", edit(shared))]);
+    let command = format!("cat /etc/shadow; ls /root; echo mine >> {shared} || echo refused; exit 7");
+    script.turn("", &[("c9", "Bash", json!({"command": command}))]);
     script.turn("", &[("c10", "Bash", json!({"command": "cat /workspace/file.txt"}))]).turn("that was all", &[]);
     let Some(aimock) = Aimock::start(&world, &[script]) else { return };
     let mut session = Session::start(&world, &aimock, "w", "m", "Do strange things.");
@@ -82,8 +90,9 @@ fn a_model_that_asks_for_nonsense_is_told_so_and_goes_on() {
         ("c5", true, "has not been read yet"),
         ("c6", true, "Unknown skill"),
         ("c7", true, ""),
-        ("c8", true, ""),
-        ("c9", true, "Exit code 7"),
+        ("c8", false, "one skill for all"),
+        ("c8b", true, "org"),
+        ("c9", true, "refused"),
         ("c10", false, "one\ntwo"),
     ];
     for (call, error, text) in expected {
@@ -91,8 +100,8 @@ fn a_model_that_asks_for_nonsense_is_told_so_and_goes_on() {
         assert!(is_error == error && said.contains(text), "{call}: {is_error} {said:?}");
         assert!(!said.contains("root:"), "nothing of the host: {said:?}");
     }
-    let documents = world.esker(["doc", "list", "--json"]).ok().out;
-    assert!(!documents.contains("SKILL.md") && !documents.contains("skills/y"), "no skill was written: {documents}");
+    let skill = world.esker(["doc", "get", "skills/shared/SKILL.md", "--scope", "org"]).ok().out;
+    assert_eq!(skill, SKILL, "what all share is not an agent's to change");
     workspace_is_whole(&world);
 }
 
@@ -203,7 +212,7 @@ fn a_command_that_never_ends_is_ended() {
 fn a_workspace_that_is_gone_is_named() {
     let Some(world) = world() else { return };
     let mut script = Script::new("m");
-    script.turn("", &[("c1", "Bash", json!({"command": "echo x > /workspace/x; sleep 60"}))]).turn("done", &[]);
+    script.turn("", &[("c1", "Bash", json!({"command": "echo x > /workspace/x; sleep 4"}))]).turn("done", &[]);
     let Some(aimock) = Aimock::start(&world, &[script]) else { return };
     let mut nowhere = Session::start(&world, &aimock, "nowhere", "none", "Go.");
     assert_eq!(nowhere.end(), 3, "{}", nowhere.output());
@@ -269,20 +278,25 @@ fn without_bubblewrap_nothing_runs() {
     let mut script = Script::new("m");
     script.turn("", &[("c1", "Bash", json!({"command": "echo ran > /workspace/ran"}))]).turn("done", &[]);
     let Some(aimock) = Aimock::start(&world, &[script]) else { return };
-    // All programs but one.
+    // All programs but one; then one that does not work.
     let programs = world.folder("programs");
     for folder in ["/usr/bin", "/usr/sbin"] {
         for entry in fs::read_dir(folder).unwrap().flatten().filter(|entry| entry.file_name() != "bwrap") {
             let _ = std::os::unix::fs::symlink(entry.path(), programs.join(entry.file_name()));
         }
     }
-    let mut command = world.command(["run", "--workspace", "w", "Go."]);
-    command.env("PATH", &programs).env("ANTHROPIC_BASE_URL", &aimock.url).env("ANTHROPIC_API_KEY", "k");
-    let refused = command.env("ANTHROPIC_MODEL", "m").run_within(Duration::from_secs(60));
-    assert_ne!(refused.code, 0, "{refused}");
-    assert!(refused.err.contains("bubblewrap") && !refused.err.contains("panicked"), "says what is missing: {refused}");
+    let go = || {
+        let mut command = world.command(["run", "--workspace", "w", "Go."]);
+        command.env("PATH", &programs).env("ANTHROPIC_BASE_URL", &aimock.url).env("ANTHROPIC_API_KEY", "k");
+        let refused = command.env("ANTHROPIC_MODEL", "m").run_within(Duration::from_secs(60)).fails(6);
+        assert!(refused.err.contains("bubblewrap"), "says what is missing: {refused}");
+    };
+    go();
+    fs::write(programs.join("bwrap"), "#!/bin/sh\necho 'No permissions to create new namespace' >&2; exit 1\n")
+        .unwrap();
+    fs::set_permissions(programs.join("bwrap"), fs::Permissions::from_mode(0o755)).unwrap();
+    go();
     assert!(aimock.requests().is_empty(), "the model was not asked");
-    let files: Vec<Value> = world.esker(["ls", "w:", "--json"]).ok().out.lines().map(|line| json!(line)).collect();
-    assert!(!json!(files).to_string().contains("ran"), "{files:?}");
+    assert!(world.ask(async |client| client.sessions(None).await).unwrap().is_empty(), "no session came of it");
     workspace_is_whole(&world);
 }

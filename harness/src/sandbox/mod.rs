@@ -122,7 +122,11 @@ impl Sandbox {
 
     /// Whether commands can be confined here; says what to install or allow if not. Call it before anything else.
     pub fn check(&mut self) -> Result<()> {
-        let help = Command::new(&self.bubblewrap).arg("--help").env_clear().stdin(Stdio::null()).output();
+        // A bare name would be looked for in the system's folders, whatever the `PATH` says.
+        let help = match self.bubblewrap.is_absolute() {
+            true => Command::new(&self.bubblewrap).arg("--help").env_clear().stdin(Stdio::null()).output(),
+            false => Err(std::io::ErrorKind::NotFound.into()),
+        };
         let help = help.map_err(|error| {
             let line = format!(
                 "commands cannot be confined: {} cannot be run; install bubblewrap (Debian: apt-get install bubblewrap)",
