@@ -158,7 +158,8 @@ fn conversation(snapshot: &str, texts: &mut Texts) -> Vec<NewEvent> {
     };
     let prompt = json!({"model": "m", "max_tokens": 1, "system": texts.page("system"), "tools": []});
     let started = json!({"task": texts.page("task"), "prompt": prompt, "snapshot": snapshot});
-    let call = json!({"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {"command": texts.page("input")}});
+    let name = texts.attack("tool", 0);
+    let call = json!({"type": "tool_use", "id": "toolu_1", "name": name, "input": {"command": texts.page("input")}});
     let content = json!([{"type": "text", "text": texts.page("answer")}, call]);
     let answer = json!({"id": "msg_1", "model": "m", "content": content, "stop_reason": "tool_use", "usage": {}});
     let result = json!({"text": texts.page("result"), "is_error": false, "wrote": true});
@@ -167,7 +168,7 @@ fn conversation(snapshot: &str, texts: &mut Texts) -> Vec<NewEvent> {
         event("user:1", "user.message", 0, "", json!({"text": texts.page("user")})),
         event("turn:1", "turn.started", 1, "", json!({})),
         event("answer:1", "model.answer", 1, "", answer),
-        event("started:toolu_1", "tool.started", 1, "toolu_1", json!({"name": texts.attack("tool", 0)})),
+        event("started:toolu_1", "tool.started", 1, "toolu_1", json!({"name": "Bash"})),
         event("finished:toolu_1", "tool.finished", 1, "toolu_1", json!({"name": "Bash", "result": result})),
         event(
             "notice:1:1",
