@@ -138,7 +138,8 @@ async fn session(world: &World, client: &Client, texts: &mut Texts) {
         if number > 0 {
             continue;
         }
-        let lease = TakeLease { owner: texts.attack("owner", 1), dead_epoch: None };
+        // Shown only while the lease lives, so it is not looked for.
+        let lease = TakeLease { owner: ATTACKS[1].to_owned(), dead_epoch: None };
         let epoch = client.take_session(&session.id, &lease).await.expect("the lease").epoch;
         let events = conversation(&snapshot, texts);
         client.append_events(&session.id, &AppendEvents { epoch, events }).await.expect("the events");
