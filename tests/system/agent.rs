@@ -167,7 +167,7 @@ fn every_turn_left_what_it_did(world: &World, plan: &Plan, session: &mut Session
         let before = format!("{workspace}@{}", turn.before);
         let after = format!("{workspace}@{}", turn.snapshot);
         let diff = world.esker(["diff", &before, &after, "--json"]).ok().out;
-        let changed: BTreeSet<String> = diff.lines().map(|line| path_of(line)).collect();
+        let changed: BTreeSet<String> = diff.lines().map(path_of).collect();
         let wanted: BTreeSet<String> = expected.keys().cloned().collect();
         assert_eq!(changed, wanted, "what turn {} of {workspace} changed: {}", turn.number, session.describe());
         for (path, content) in expected {

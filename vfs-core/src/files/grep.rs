@@ -156,7 +156,8 @@ impl Search<'_> {
         let full = self.bytes >= FILES_ANSWER_MAX;
         self.answer.truncated |= full;
         // With lines, the next file tells whether there is more.
-        Ok(!full && !(truncated && self.lines >= self.limit))
+        let is_over = truncated && self.lines >= self.limit;
+        Ok(!full && !is_over)
     }
 }
 
