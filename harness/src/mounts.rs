@@ -278,8 +278,11 @@ async fn answers(path: &Path) -> bool {
         return false;
     }
     let asked = path.to_owned();
-    let answer =
-        tokio::task::spawn_blocking(move || std::fs::metadata(&asked).is_ok() && std::fs::read_dir(&asked).is_ok());
+    // The kernel keeps attributes and open folders of a mount beyond its process: it must be made to ask.
+    let answer = tokio::task::spawn_blocking(move || {
+        use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+        statx(CWD, &asked, AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS).is_ok()
+    });
     matches!(tokio::time::timeout(MOUNT_ANSWER, answer).await, Ok(Ok(true)))
 }
 

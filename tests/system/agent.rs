@@ -65,9 +65,11 @@ fn agents_go_on_whatever_is_killed() {
     one.wait_for("turn:11");
     std::thread::sleep(Duration::from_millis(200));
     kill_mount(&world, "first");
+    assert!(!one.events().iter().any(|event| event.key == "answer:11"), "the model still spoke");
     one.ends_well();
     two.ends_well();
 
+    println!("{}\n{}", one.describe(), two.describe());
     for (session, plan, workspace) in [(&mut one, &first, "first"), (&mut two, &second, "second")] {
         the_model_noticed_nothing(&aimock, plan, session);
         no_call_ran_twice(plan, session);
@@ -88,7 +90,8 @@ fn kill_mount(world: &World, workspace: &str) {
     let holders = world.processes().into_iter().filter(|pid| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let words: Vec<&[u8]> = line.split(|&byte| byte == 0).collect();
-        words.windows(2).any(|pair| pair == [b"mount".as_slice(), workspace.as_bytes()])
+        let has = |word: &str| words.contains(&word.as_bytes());
+        has("mount") && has(workspace) && !has("doc")
     });
     let holders: Vec<i32> = holders.collect();
     assert_eq!(holders.len(), 1, "one process mounts {workspace}");

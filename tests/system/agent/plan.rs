@@ -69,8 +69,8 @@ impl Plan {
     }
 
     /// The model takes its time over the answer that was added last.
-    fn slowly(&mut self) -> &mut Plan {
-        self.script.slowly(60);
+    fn slowly(&mut self, pause_ms: u64) -> &mut Plan {
+        self.script.slowly(pause_ms);
         self
     }
 
@@ -103,7 +103,7 @@ pub(super) fn first() -> Plan {
             &[call("one_04", "Read", json!({"file_path": "/workspace/app/lib/double.sh"}), &["3\t  echo $(($1 + 2))"])],
             &[],
         )
-        .slowly()
+        .slowly(60)
         .turn(
             "",
             &[call(
@@ -148,7 +148,7 @@ pub(super) fn first() -> Plan {
             &[bash("one_11", "cd /workspace/app && mv old.txt kept.txt && sed -i s/out/not/ kept.txt && cat kept.txt", &["not of date"])],
             &[("app/old.txt", None), ("app/kept.txt", Some("not of date\n"))],
         )
-        .slowly()
+        .slowly(150)
         .turn(
             "",
             &[
@@ -189,7 +189,7 @@ pub(super) fn second() -> Plan {
             &[call("two_05", "Write", json!({"file_path": "/workspace/report.md", "content": report}), &["created"])],
             &[("report.md", Some(report))],
         )
-        .turn("", &[bash("two_06", "cd app && sh tests/run.sh", &["Exit code 1", "not ok two"])], &[])
+        .turn("", &[bash("two_06", "cd app && sh tests/run.sh", &["Exit code 1", "not ok twenty-one"])], &[])
         .turn(
             "",
             &[call("two_07", "Grep", json!({"pattern": "all is well", "output_mode": "content"}), &["report.md"])],

@@ -187,7 +187,8 @@ impl<'w> Session<'w> {
         let mut text = format!("session {:?} on {}\n{}\n", self.id, self.workspace, self.output());
         for event in &events {
             let data: String = event.data.to_string().chars().take(300).collect();
-            text += &format!("{:4} {} {} {data}\n", event.sequence, event.turn, event.key);
+            let time = (event.time.seconds % 1000, event.time.nanos / 1_000_000);
+            text += &format!("{:4} {time:?} {} {} {data}\n", event.sequence, event.turn, event.key);
         }
         text
     }
