@@ -142,15 +142,16 @@ impl Running {
                 Err(RecvTimeoutError::Timeout) => {}
             }
         };
-        let control = self.control.recv_timeout(DRAIN_PATIENCE).unwrap_or_default();
-        let output_bytes = match self.output.recv_timeout(DRAIN_PATIENCE) {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(error)) => return End::failed(format!("the output cannot be kept: {error}")),
-            Err(_) => 0,
+        let control = self.control.recv_timeout(DRAIN_PATIENCE);
+        let (output_bytes, problem) = match self.output.recv_timeout(DRAIN_PATIENCE) {
+            Ok(Ok(bytes)) => (bytes, String::new()),
+            Ok(Err(error)) => (0, format!("The rest of the output could not be kept: {error}")),
+            Err(_) => (0, String::new()),
         };
-        let status = match status {
-            Ok(status) => status,
-            Err(error) => return End::failed(format!("the sandbox cannot be waited for: {error}")),
+        // From here on the command may have done something: only the sandbox's own word that it did not makes it one
+        // that may run again.
+        let (Ok(control), Ok(status)) = (control, status) else {
+            return End { reason: Reason::Unknown, ..End::failed("its end was not seen".into()) };
         };
         let mut lines = control.split(|byte| *byte == b'\n');
         if lines.next() != Some(b"began") && reason == Reason::Exited {
@@ -158,7 +159,7 @@ impl Running {
         }
         let current = lines.next().and_then(|line| String::from_utf8(line.to_vec()).ok());
         let current = current.filter(|line| line.starts_with('/'));
-        End { reason, code: code(status), current, output_bytes, duration_ms: 0, problem: String::new() }
+        End { reason, code: code(status), current, output_bytes, duration_ms: 0, problem }
     }
 
     /// The sandbox dies with its parent's process, and everything in it with the sandbox's first process.

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+pub use glob::check_glob;
 pub use request::{Answer, Request};
 
 use crate::error::{Error, Kind, Result};
