@@ -34,7 +34,7 @@ fn nothing_that_an_agent_wrote_runs_in_the_page() {
     // The detector itself: texts whose escapes are undone, first with the policy, which must report, then without.
     let blocked = list(&browser.visit(&world, &written, "escapes", 30)["findings"]);
     let said = |findings: &[String], what: &str| findings.iter().any(|finding| finding.contains(what));
-    assert!(said(&blocked, "policy violated") && said(&blocked, "element <script>"), "{blocked:#?}");
+    assert!(said(&blocked, "policy violated") || said(&blocked, "Content Security Policy"), "{blocked:#?}");
     assert!(!said(&blocked, "SCRIPT RAN"), "the policy holds even if the escaping fails: {blocked:#?}");
     let open = list(&browser.visit(&world, &written, "policy", 30)["findings"]);
     assert!(said(&open, "SCRIPT RAN") && said(&open, "header content-security-policy"), "{open:#?}");

@@ -138,7 +138,8 @@ async fn session(world: &World, client: &Client, texts: &mut Texts) {
         if number > 0 {
             continue;
         }
-        let lease = TakeLease { owner: texts.attack("owner", 1), dead_epoch: None };
+        // Shown only while the lease lives, so it is not looked for.
+        let lease = TakeLease { owner: ATTACKS[1].to_owned(), dead_epoch: None };
         let epoch = client.take_session(&session.id, &lease).await.expect("the lease").epoch;
         let events = conversation(&snapshot, texts);
         client.append_events(&session.id, &AppendEvents { epoch, events }).await.expect("the events");
@@ -158,7 +159,8 @@ fn conversation(snapshot: &str, texts: &mut Texts) -> Vec<NewEvent> {
     };
     let prompt = json!({"model": "m", "max_tokens": 1, "system": texts.page("system"), "tools": []});
     let started = json!({"task": texts.page("task"), "prompt": prompt, "snapshot": snapshot});
-    let call = json!({"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {"command": texts.page("input")}});
+    let name = texts.attack("tool", 0);
+    let call = json!({"type": "tool_use", "id": "toolu_1", "name": name, "input": {"command": texts.page("input")}});
     let content = json!([{"type": "text", "text": texts.page("answer")}, call]);
     let answer = json!({"id": "msg_1", "model": "m", "content": content, "stop_reason": "tool_use", "usage": {}});
     let result = json!({"text": texts.page("result"), "is_error": false, "wrote": true});
@@ -167,7 +169,7 @@ fn conversation(snapshot: &str, texts: &mut Texts) -> Vec<NewEvent> {
         event("user:1", "user.message", 0, "", json!({"text": texts.page("user")})),
         event("turn:1", "turn.started", 1, "", json!({})),
         event("answer:1", "model.answer", 1, "", answer),
-        event("started:toolu_1", "tool.started", 1, "toolu_1", json!({"name": texts.attack("tool", 0)})),
+        event("started:toolu_1", "tool.started", 1, "toolu_1", json!({"name": "Bash"})),
         event("finished:toolu_1", "tool.finished", 1, "toolu_1", json!({"name": "Bash", "result": result})),
         event(
             "notice:1:1",
