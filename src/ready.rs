@@ -46,7 +46,12 @@ pub(crate) fn start_with(
 ) -> Outcome<serde_json::Value> {
     let log_file = open_log(log)?;
     let (reader, writer) = std::io::pipe().map_err(|error| Error::io("cannot make a pipe", error))?;
-    let child = Command::new(program())
+    let mut command = Command::new(program());
+    // It outlives the caller; the model's key must not.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ANTHROPIC_")) {
+        command.env_remove(name);
+    }
+    let child = command
         .args(arguments)
         .envs(token.map(|token| ("ESKER_TOKEN", token)))
         .current_dir("/")

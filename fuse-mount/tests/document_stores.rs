@@ -44,7 +44,7 @@ async fn on_each<F: Future<Output = ()>>(behaviour: impl Fn(Arc<dyn DocumentStor
 }
 
 async fn put(store: &dyn DocumentStore, name: Name<'_>, basis: Basis, text: &str, on_conflict: OnConflict) -> Put {
-    store.put(name, basis, Bytes::copy_from_slice(text.as_bytes()), on_conflict).await.unwrap()
+    store.put(name, basis, Bytes::copy_from_slice(text.as_bytes()), on_conflict, "").await.unwrap()
 }
 
 async fn written(store: &dyn DocumentStore, name: Name<'_>, basis: Basis, text: &str) -> Document {
@@ -186,7 +186,7 @@ async fn a_stale_deletion_is_refused() {
 async fn what_is_not_granted_is_denied() {
     on_each(|store| async move {
         let name = Name { scope: "user/ana", path: "memories/m" };
-        let denied = store.put(name, Basis::Absent, Bytes::from_static(b"x"), OnConflict::Merge).await;
+        let denied = store.put(name, Basis::Absent, Bytes::from_static(b"x"), OnConflict::Merge, "").await;
         assert_eq!(denied.unwrap_err().kind(), Kind::Denied);
         assert_eq!(store.delete(name, Basis::Version(1)).await.unwrap_err().kind(), Kind::Denied);
         assert!(store.list(VIEW).await.unwrap().is_empty());

@@ -277,6 +277,7 @@ fn what_is_not_granted_is_refused() {
     assert_eq!(code(&fs::rename(world.path("mine"), &path).unwrap_err()), Errno::ACCESS);
     // SAFETY: a constant path with its NUL.
     let truncated = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
+    // SAFETY: the path ends with NUL and lives through the call.
     let answer = unsafe { libc::truncate(truncated.as_ptr(), 0) };
     assert_eq!((answer, code(&std::io::Error::last_os_error())), (-1, Errno::ACCESS));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o444);

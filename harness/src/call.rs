@@ -82,6 +82,11 @@ pub trait Tools: Send {
         Ok(())
     }
 
+    /// What a reader of the log should know and no result says: a mount that died and was brought back.
+    fn notices(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Takes in a finished call from the log: each one, in order, whether it finished just now or before a crash.
     fn remember(&mut self, call: &ToolCall, result: &ToolResult);
 }

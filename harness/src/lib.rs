@@ -10,6 +10,7 @@
 //! | `routes` | which path means a file, which a document |
 //! | `skills` | instructions for models, kept as documents |
 //! | `sandbox` | where Bash runs |
+//! | `scripted` | a model that reads its lines from a script, for demonstrations |
 //! | `mounts` | the workspace and the documents as the sandbox sees them |
 //!
 //! Keeps true: what has an effect is in the log before it happens, and its result is there before anybody sees it; the
@@ -23,5 +24,6 @@ pub mod mounts;
 pub mod routes;
 pub mod run;
 pub mod sandbox;
+pub mod scripted;
 pub mod skills;
 pub mod tools;

@@ -149,7 +149,8 @@ impl EskerMounts {
         let Some(holder) = workspace.holder else { return Ok(None) };
         let path = PathBuf::from(&holder.mountpoint);
         if holder.host == host() {
-            return Ok((path.is_absolute() && answers(&path).await).then_some(path));
+            // Machines may have equal names: only a workspace that is mounted here is the one.
+            return Ok((shows_workspace(&path) && answers(&path).await).then_some(path));
         }
         let line = format!(
             "the workspace {} is mounted on {} at {}; unmount it there, or fork it",
@@ -165,15 +166,8 @@ impl EskerMounts {
             tracing::info!("mounting the documents at {}", path.display());
             self.mount(self.document_arguments(), None, &path).await?;
             self.came_back |= there;
-        }
-        for name in ["skills", "memories"] {
-            let folder = path.join(name);
-            let made = tokio::fs::create_dir(&folder).await;
-            match made {
-                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                    return Err(machine_failed(format!("cannot make the folder {}", folder.display()), error));
-                }
-                _ => {}
+            for name in ["skills", "memories"] {
+                make_folder(&path.join(name)).await?;
             }
         }
         Ok(path)
@@ -253,11 +247,33 @@ impl EskerMounts {
     }
 }
 
-/// Whether a FUSE mount is at exactly this path, dead or alive.
+async fn make_folder(folder: &Path) -> Result<()> {
+    match tokio::fs::create_dir(folder).await {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(machine_failed(format!("cannot make the folder {}", folder.display()), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a mount is at exactly this path, dead or alive.
 fn mounted(path: &Path) -> bool {
+    mount_line(path).is_some()
+}
+
+/// Whether a workspace of Esker's is mounted at exactly this path.
+fn shows_workspace(path: &Path) -> bool {
+    let line = mount_line(path).unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ').skip_while(|word| *word != b"-").skip(1);
+    words.next() == Some(b"fuse.esker") && words.next().is_some_and(|source| source.starts_with(b"esker:"))
+}
+
+/// The newest line of the table of mounts for this path.
+fn mount_line(path: &Path) -> Option<Vec<u8>> {
     let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     let wanted = escaped(path);
-    table.split(|byte| *byte == b'\n').any(|line| line.split(|byte| *byte == b' ').nth(4) == Some(wanted.as_slice()))
+    let is_here = |line: &&[u8]| line.split(|byte| *byte == b' ').nth(4) == Some(wanted.as_slice());
+    table.split(|byte| *byte == b'\n').rfind(is_here).map(<[u8]>::to_vec)
 }
 
 /// A path as mountinfo writes it.

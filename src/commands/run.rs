@@ -136,7 +136,7 @@ fn tool_options(needs: &Needs<'_>, run: &Run) -> Outcome<ToolOptions> {
     }
     let esker = EskerCommand {
         command,
-        environment: Vec::new(),
+        environment: needs.context.token.iter().map(|token| ("ESKER_TOKEN".into(), token.into())).collect(),
         folder: folder.join("mounts"),
         workspace: session.workspace_name.clone(),
         agent: session.agent.clone(),

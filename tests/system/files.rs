@@ -10,7 +10,7 @@ use api::wire::file::{ChangeNames, EditRequest, GlobRequest, GrepRequest};
 use bytes::Bytes;
 use vfs_core::{Error, Kind};
 
-use crate::world::{Mount, Run, World};
+use crate::world::{Mount, World};
 
 /// A client of this world's engine, and a runtime to use it.
 struct Api {

@@ -189,6 +189,7 @@ fn layers_know_only_what_lies_below() {
         ("vfs-core/src/object", &["std::fs", "tokio", "sqlx", "object_store"]),
         ("fuse-mount/src", &["sqlx", "object_store", "axum", "clap"]),
         ("api/src", &["fuser", "sqlx", "object_store", "clap"]),
+        ("harness/src", &["fuser", "sqlx", "object_store", "clap", "fuse_mount"]),
         ("src", &["sqlx", "object_store", "axum"]),
     ];
     let mut problems = Vec::new();

@@ -208,6 +208,12 @@ pub const SEARCHES_MAX: usize = 4;
 pub const FILES_ANSWER_MAX: usize = 2 * 1024 * 1024;
 /// Largest ignore file that is taken: its patterns become automatons.
 pub const IGNORE_FILE_MAX: usize = 128 * 1024;
+/// Longest glob in bytes: a path has at most as many.
+pub const GLOB_MAX: usize = 4096;
+/// Alternatives within alternatives of a glob; the library goes down into them by recursion.
+pub const GLOB_DEPTH_MAX: usize = 8;
+/// Globs of one search.
+pub const GLOBS_MAX: usize = 100;
 /// Longest pattern of a glob or grep, in bytes.
 pub const PATTERN_MAX: usize = 64 * 1024;
 /// Memory for one compiled pattern, as the regex crate has it by default.

@@ -177,7 +177,13 @@ async fn change(
         change,
         merge: query.merge,
         grants: Grants::parse(query.grants.as_deref())?,
-        writer: Writer { author: query.author, session: query.session, epoch: query.epoch, tool_call: query.tool_call },
+        writer: Writer {
+            author: query.author,
+            session: query.session,
+            epoch: query.epoch,
+            tool_call: query.tool_call,
+            key: query.key,
+        },
     };
     match state.repo().write_document(&write).await? {
         Outcome::Written(version) => {

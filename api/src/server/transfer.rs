@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use vfs_core::export::{ExportOptions, export};
+use vfs_core::files::check_glob;
 use vfs_core::id::SnapshotId;
 use vfs_core::import::{ImportOptions, InoSource, differences, import, scan};
 use vfs_core::object::Ino;
@@ -164,6 +165,7 @@ fn patterns(texts: &[String]) -> Result<GlobSet> {
             None if trimmed.contains('/') => trimmed.to_owned(),
             None => format!("**/{trimmed}"),
         };
+        check_glob(&pattern)?;
         set.add(GlobBuilder::new(&pattern).literal_separator(true).build().map_err(invalid)?);
     }
     set.build().map_err(|error| Error::new(Kind::Invalid, "the patterns cannot be used together").because(error))

@@ -185,7 +185,10 @@ pub(super) async fn restore(
     let workspace = repo.workspace(&name).await?;
     let to = repo.resolve_snapshot(workspace.id, &request.snapshot).await?;
     let note = PublishNote { author: request.author, message: request.message, ..PublishNote::default() };
-    match reachable_holder(&state, &workspace)? {
+    // Whoever restores over a mount that is gone for good says what counts; its journal is kept aside by the next mount.
+    let is_gone = workspace.holder.as_ref().is_some_and(|lease| !is_fresh(&state, lease));
+    let holder = if is_gone { state.holders().get(workspace.id) } else { reachable_holder(&state, &workspace)? };
+    match holder {
         Some(holder) => Ok(Json(restore_attached(&state, &holder, to, note).await?)),
         None => {
             let claim = state.free().claim(workspace.id).await;
@@ -237,7 +240,8 @@ pub(super) async fn live_state(
     }
 }
 
-/// The live holder, if anybody holds the workspace; `Unavailable` if somebody does who cannot be asked now.
+/// The live holder, if anybody holds the workspace; `Unavailable` if somebody does who cannot be asked now, or did and
+/// never gave it back.
 pub(super) fn reachable_holder(state: &ServerState, workspace: &WorkspaceInfo) -> Result<Option<Holder>> {
     if let Some(holder) = state.holders().get(workspace.id) {
         return Ok(Some(holder));
@@ -252,7 +256,16 @@ pub(super) fn reachable_holder(state: &ServerState, workspace: &WorkspaceInfo) -
                 workspace.name, lease.pid, lease.host, lease.mountpoint
             ),
         )),
-        _ => Ok(None),
+        // What it had written and not published is in its journal: others must neither miss it nor write past it.
+        Some(lease) => Err(Error::new(
+            Kind::Unavailable,
+            format!(
+                "{} was mounted on {} (at {}) and never given back: mount it again there, which brings back what was \
+                 not published (elsewhere: without it), or name a snapshot such as {}@HEAD",
+                workspace.name, lease.host, lease.mountpoint, workspace.name
+            ),
+        )),
+        None => Ok(None),
     }
 }
 

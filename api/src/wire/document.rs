@@ -103,6 +103,10 @@ pub struct WriteDocumentQuery {
     /// The tool call, instead of the one that the log has open.
     #[serde(default)]
     pub tool_call: String,
+    /// Names this write, so that a repetition of it is answered with the version it made; `tool_call` if left out.
+    /// Without either, every request is a write of its own.
+    #[serde(default)]
+    pub key: String,
 }
 
 /// Brings an older version back as a new one.

@@ -7,7 +7,7 @@ fn the_kernel_is_told_who_and_how() {
     let options = MountOptions { allow_other: true, ..MountOptions::default() };
     let data = mount_data(7, &options, Permissions::ByKernel).into_string().unwrap();
     assert!(data.starts_with("fd=7,rootmode=40000,user_id="), "{data}");
-    assert!(data.contains(",default_permissions,max_read=1048576"), "{data}");
+    assert!(data.contains(",max_read=1048576,default_permissions"), "{data}");
     assert!(data.ends_with(",allow_other"), "{data}");
     assert!(
         !mount_data(7, &MountOptions::default(), Permissions::ByKernel).into_string().unwrap().contains("allow_other")
@@ -18,7 +18,7 @@ fn the_kernel_is_told_who_and_how() {
 fn the_helper_is_told_the_same() {
     let options = MountOptions { read_only: true, fs_name: "a\\b".into(), ..MountOptions::default() };
     let text = helper_options(&options, Permissions::ByKernel).into_string().unwrap();
-    assert_eq!(text, "nosuid,nodev,default_permissions,max_read=1048576,subtype=esker,fsname=a\\\\b,ro");
+    assert_eq!(text, "nosuid,nodev,max_read=1048576,subtype=esker,default_permissions,fsname=a\\\\b,ro");
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub(super) struct Buffer {
     unsent: Unsent,
     /// Counts changes, to tell whether some came while a write was under way.
     changes: u64,
+    /// Names what is sent, together with `changes`.
+    key: String,
     /// A close was answered without storing what the open did.
     put_off: bool,
     /// After a merge under a program that does not append: it believes the end to be here.
@@ -51,7 +53,15 @@ pub(super) struct Letter {
     pub(super) scope: String,
     pub(super) basis: Basis,
     pub(super) content: Bytes,
+    /// The same as long as the content is.
+    pub(super) key: String,
     changes: u64,
+}
+
+/// A name for a write that nobody else chooses.
+pub(super) fn fresh_key() -> String {
+    // Without chance, every attempt is a write of its own.
+    getrandom::u64().map_or_else(|_| String::new(), |number| format!("{number:016x}"))
 }
 
 impl Buffer {
@@ -65,6 +75,7 @@ impl Buffer {
             content: content.to_vec(),
             unsent: Unsent::Nothing,
             changes: 0,
+            key: fresh_key(),
             put_off: false,
             believed_end: None,
             is_lost: false,
@@ -159,6 +170,7 @@ impl Buffer {
             scope: self.scope.clone(),
             basis: self.basis,
             content: Bytes::copy_from_slice(&self.content),
+            key: format!("{}-{}", self.key, self.changes),
             changes: self.changes,
         })
     }

@@ -10,6 +10,7 @@ use fuser::{Errno, FileAttr};
 use vfs_core::Kind;
 use vfs_core::limits::DOCUMENT_MAX;
 
+use super::buffer::fresh_key;
 use super::core::{CHANGED, Core, Entry, Fresh, Listed, State, errno};
 use super::listing::ALWAYS;
 use super::names::{ROOT, child, is_below, parent};
@@ -179,7 +180,8 @@ impl Core {
         let content = Bytes::from(content);
         let name = Name { scope: &found.scope, path: &path };
         let basis = Basis::Version(found.version);
-        let put = self.ask(|| self.store.put(name, basis, content.clone(), OnConflict::Merge)).await;
+        let key = fresh_key();
+        let put = self.ask(|| self.store.put(name, basis, content.clone(), OnConflict::Merge, &key)).await;
         let put = put.map_err(|error| errno(&error))?;
         let mut state = self.state.lock();
         state.changes += 1;

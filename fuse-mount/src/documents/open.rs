@@ -51,7 +51,7 @@ impl Core {
 
     async fn make_exclusively(&self, scope: &str, path: &str) -> Result<u64, Errno> {
         let name = Name { scope, path };
-        let put = self.ask(|| self.store.put(name, Basis::Absent, bytes::Bytes::new(), OnConflict::Refuse)).await;
+        let put = self.ask(|| self.store.put(name, Basis::Absent, bytes::Bytes::new(), OnConflict::Refuse, "")).await;
         match put.map_err(|error| errno(&error))? {
             Put::Written(document) => {
                 self.state.lock().stored(path, scope, document.version);
@@ -147,7 +147,7 @@ impl Core {
         let _turn = open.sending.lock().await;
         let Some(letter) = open.buffer.lock().letter() else { return Ok(()) };
         let name = Name { scope: &letter.scope, path: &letter.path };
-        let put = || self.store.put(name, letter.basis, letter.content.clone(), OnConflict::Merge);
+        let put = || self.store.put(name, letter.basis, letter.content.clone(), OnConflict::Merge, &letter.key);
         match self.ask(put).await {
             Ok(Put::Written(document)) => {
                 self.state.lock().stored(&letter.path, &letter.scope, document.version);

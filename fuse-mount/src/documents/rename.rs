@@ -8,6 +8,7 @@ use api::client::{Basis, DocumentContent, Put};
 use fuser::Errno;
 use vfs_core::id::PlainDigest;
 
+use super::buffer::fresh_key;
 use super::core::{CHANGED, Core, Entry, Fresh, State, errno};
 use super::listing::{ALWAYS, Head};
 use super::names::is_below;
@@ -42,7 +43,8 @@ impl Core {
             return Err(Errno::EACCES);
         }
         let name = Name { scope: &scope, path: to };
-        let put = || self.store.put(name, basis, source.content.clone(), OnConflict::Merge);
+        let key = fresh_key();
+        let put = || self.store.put(name, basis, source.content.clone(), OnConflict::Merge, &key);
         let stored = match self.ask(put).await.map_err(|error| errno(&error))? {
             Put::Written(document) => document,
             Put::Conflict(conflict) => {

@@ -27,8 +27,15 @@ pub trait DocumentStore: Send + Sync + 'static {
     /// The head of one path of a view; `NotFound` if there is none.
     async fn read(&self, view: &str, path: &str) -> Result<DocumentContent>;
 
-    /// Writes a document of a scope.
-    async fn put(&self, name: Name<'_>, basis: Basis, content: Bytes, on_conflict: OnConflict) -> Result<Put>;
+    /// Writes a document of a scope. A repetition with the same key, after an answer that was lost, is no second write.
+    async fn put(
+        &self,
+        name: Name<'_>,
+        basis: Basis,
+        content: Bytes,
+        on_conflict: OnConflict,
+        key: &str,
+    ) -> Result<Put>;
 
     /// Deletes a document of a scope.
     async fn delete(&self, name: Name<'_>, basis: Basis) -> Result<Put>;
@@ -92,8 +99,15 @@ impl DocumentStore for EngineDocuments {
         self.client.document(&query).await
     }
 
-    async fn put(&self, name: Name<'_>, basis: Basis, content: Bytes, on_conflict: OnConflict) -> Result<Put> {
-        let query = self.write(name, on_conflict == OnConflict::Merge);
+    async fn put(
+        &self,
+        name: Name<'_>,
+        basis: Basis,
+        content: Bytes,
+        on_conflict: OnConflict,
+        key: &str,
+    ) -> Result<Put> {
+        let query = WriteDocumentQuery { key: key.to_owned(), ..self.write(name, on_conflict == OnConflict::Merge) };
         self.client.put_document(&query, basis, content).await
     }
 

@@ -161,7 +161,7 @@ impl DocumentStore for MemoryDocuments {
         Ok(DocumentContent { scope: head.scope, version: head.version, content })
     }
 
-    async fn put(&self, name: Name<'_>, basis: Basis, content: Bytes, on_conflict: OnConflict) -> Result<Put> {
+    async fn put(&self, name: Name<'_>, basis: Basis, content: Bytes, on_conflict: OnConflict, _: &str) -> Result<Put> {
         self.reach()?;
         self.check_grant(name.scope)?;
         let _turn = self.turn.lock();

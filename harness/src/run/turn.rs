@@ -144,6 +144,9 @@ impl Driver<'_> {
         took: Duration,
         recovered: bool,
     ) -> Result<(), Halt> {
+        for message in self.tools.notices() {
+            self.notice(turn, json!({ "what": "mount", "call": call.id, "message": message })).await?;
+        }
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let finished = Finished { name: call.name.clone(), result: bounded(result), duration_ms, recovered };
         self.append(kind::TOOL_FINISHED, key::tool_finished(&call.id), turn, &call.id, write(&finished)).await?;
@@ -172,6 +175,11 @@ impl Driver<'_> {
     }
 
     async fn barrier(&mut self, turn: u64, unless: Option<SnapshotId>) -> Result<SnapshotId, Halt> {
+        // What was written through a mount that has died since is in its journal: it must be back to be published.
+        let mut patience = Patience::new(self.options.engine_patience);
+        while let Err(error) = self.tools.revive().await {
+            patience.wait(error).await.map_err(Halt::Tools)?;
+        }
         let session = self.held.session();
         let note = PublishNote {
             author: session.agent.clone(),

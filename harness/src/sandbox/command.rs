@@ -35,8 +35,10 @@ pub enum Reason {
     TimedOut,
     /// It was killed because it made too many processes.
     TooManyTasks,
-    /// It did not begin.
+    /// It did not begin: the sandbox said so before the command's first step.
     Failed,
+    /// It may have begun, and its end was not seen.
+    Unknown,
 }
 
 /// How a command ended.
@@ -52,7 +54,7 @@ pub struct End {
     pub output_bytes: u64,
     /// How long it ran.
     pub duration_ms: u64,
-    /// Why it did not begin.
+    /// Why it did not begin, or what is missing of its output.
     pub problem: String,
 }
 
@@ -203,6 +205,7 @@ impl Command {
                     .map_err(|error| Error::new(Kind::Corrupt, "the end of a command makes no sense").because(error))?;
                 match end.reason {
                     Reason::Failed => Err(self.not_begun(&end)),
+                    Reason::Unknown => Ok(Fate::Unknown),
                     _ => Ok(Fate::Ended(end)),
                 }
             }

@@ -173,7 +173,7 @@ impl Sandbox {
             list.add([OsStr::new("--dev-bind"), source.as_os_str(), OsStr::new(&format!("/dev/{name}"))]);
         }
         list.add(["--size", &size, "--tmpfs", "/tmp", "--size", &size, "--tmpfs", "/run", "--dir", HOME]);
-        list.add(["--size", &size, "--tmpfs", "/var/tmp", "--dir", "/etc"]);
+        list.add(["--size", &size, "--tmpfs", "/var/tmp", "--size", &size, "--tmpfs", "/dev/shm", "--dir", "/etc"]);
         add_top(&mut list);
         add_etc(&mut list, own);
         for folder in self.toolchains.iter().filter(|folder| folder.exists()) {

@@ -55,6 +55,7 @@ pub(super) struct Order {
 pub fn main(folder: &Path) -> io::Result<()> {
     // Fails only for a leader of a process group, which a terminal's signals do not reach either.
     let _ = rustix::process::setsid();
+    leave_keyring()?;
     let order: Order = serde_json::from_slice(&fs::read(folder.join(ORDER))?)?;
     let began = Instant::now();
     let output = private(&folder.join(OUTPUT))?;
@@ -65,6 +66,16 @@ pub fn main(folder: &Path) -> io::Result<()> {
     };
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     put(folder, END, &serde_json::to_vec(&End { duration_ms, ..end })?)
+}
+
+/// Keys that the caller's session keeps in the kernel are no business of a command.
+fn leave_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: a null name asks for a fresh, anonymous keyring; nothing is read or written through the pointer.
+    let joined = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
+    let error = io::Error::last_os_error();
+    // A kernel without keys has none to hide.
+    if joined < 0 && error.raw_os_error() != Some(libc::ENOSYS) { Err(error) } else { Ok(()) }
 }
 
 /// Writes a file so that it is whole or not there, and stays there.
@@ -86,7 +97,7 @@ struct Running {
     pid: u32,
     ended: Receiver<io::Result<ExitStatus>>,
     output: Receiver<io::Result<u64>>,
-    control: Receiver<Vec<u8>>,
+    control: Said,
     tasks_before: u64,
 }
 
@@ -142,23 +153,28 @@ impl Running {
                 Err(RecvTimeoutError::Timeout) => {}
             }
         };
-        let control = self.control.recv_timeout(DRAIN_PATIENCE).unwrap_or_default();
-        let output_bytes = match self.output.recv_timeout(DRAIN_PATIENCE) {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(error)) => return End::failed(format!("the output cannot be kept: {error}")),
-            Err(_) => 0,
+        // Something that was left behind may keep the pipe open; what was said by then counts.
+        let control = self.control.wait(DRAIN_PATIENCE);
+        let (output_bytes, problem) = match self.output.recv_timeout(DRAIN_PATIENCE) {
+            Ok(Ok(bytes)) => (bytes, String::new()),
+            Ok(Err(error)) => (0, format!("The rest of the output could not be kept: {error}")),
+            Err(_) => (0, String::new()),
         };
-        let status = match status {
-            Ok(status) => status,
-            Err(error) => return End::failed(format!("the sandbox cannot be waited for: {error}")),
+        // From here on the command may have done something: only the sandbox's own word that it did not makes it one
+        // that may run again.
+        let Ok(status) = status else {
+            return End { reason: Reason::Unknown, ..End::failed("its end was not seen".into()) };
         };
+        let (control, control_ended) = control;
         let mut lines = control.split(|byte| *byte == b'\n');
-        if lines.next() != Some(b"began") && reason == Reason::Exited {
-            return End::failed("the sandbox did not start the command".into());
+        let began = lines.next() == Some(b"began");
+        if !began && reason == Reason::Exited {
+            let failed = End::failed("the sandbox did not start the command".into());
+            return if control_ended { failed } else { End { reason: Reason::Unknown, ..failed } };
         }
         let current = lines.next().and_then(|line| String::from_utf8(line.to_vec()).ok());
         let current = current.filter(|line| line.starts_with('/'));
-        End { reason, code: code(status), current, output_bytes, duration_ms: 0, problem: String::new() }
+        End { reason, code: code(status), current, output_bytes, duration_ms: 0, problem }
     }
 
     /// The sandbox dies with its parent's process, and everything in it with the sandbox's first process.
@@ -220,14 +236,37 @@ fn keep(mut from: impl Read + Send + 'static, mut to: File) -> Receiver<io::Resu
     receiver
 }
 
-fn listen(from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
-    let (sender, receiver) = channel();
+/// What came through a pipe so far.
+struct Said {
+    pieces: Receiver<Vec<u8>>,
+}
+
+impl Said {
+    /// Everything up to the end of the pipe, and whether that came within the time.
+    fn wait(&self, patience: Duration) -> (Vec<u8>, bool) {
+        let until = Instant::now() + patience;
+        let mut all = Vec::new();
+        loop {
+            match self.pieces.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(piece) => all.extend(piece),
+                Err(RecvTimeoutError::Disconnected) => return (all, true),
+                Err(RecvTimeoutError::Timeout) => return (all, false),
+            }
+        }
+    }
+}
+
+fn listen(from: impl Read + Send + 'static) -> Said {
+    let (sender, pieces) = channel();
     std::thread::spawn(move || {
-        let mut said = Vec::new();
-        let _ = from.take(CWD_BYTES_MAX).read_to_end(&mut said);
-        sender.send(said)
+        let (mut from, mut piece) = (from.take(CWD_BYTES_MAX), [0; 4096]);
+        while let Ok(length @ 1..) = from.read(&mut piece) {
+            if sender.send(piece[..length].to_vec()).is_err() {
+                return;
+            }
+        }
     });
-    receiver
+    Said { pieces }
 }
 
 /// Processes and threads of this machine.

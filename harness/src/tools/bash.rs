@@ -23,6 +23,9 @@ struct BashPlan {
     current: String,
     /// How long it may run.
     timeout_ms: u64,
+    /// The run folder in which it runs.
+    #[serde(default)]
+    folder: String,
 }
 
 impl Toolbox {
@@ -39,7 +42,7 @@ impl Toolbox {
             _ => BASH_TIMEOUT,
         };
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        let plan = BashPlan { current: self.current.clone(), timeout_ms };
+        let plan = BashPlan { current: self.current.clone(), timeout_ms, folder: self.folder_id()? };
         Ok(Plan::Run(serde_json::to_value(plan).expect("because a plan is plain data")))
     }
 
@@ -65,7 +68,9 @@ impl Toolbox {
         let parsed = parse(plan)?;
         let command = SandboxCommand::of_call(&self.calls(), &request.call.id);
         match command.recover(Duration::from_millis(parsed.timeout_ms)).await? {
-            Fate::NeverRan => self.bash(request, plan).await,
+            // Only the folder in which it would have run can tell that it never did.
+            Fate::NeverRan if parsed.folder == self.folder_id()? => self.bash(request, plan).await,
+            Fate::NeverRan => self.told(request, &parsed, &command, Fate::Unknown),
             fate => {
                 self.commands.push(command.clone());
                 self.told(request, &parsed, &command, fate)
@@ -76,9 +81,6 @@ impl Toolbox {
     /// What a command sees: the mounts, brought back if they died, and the outputs that were too long.
     async fn sandbox_binds(&mut self) -> Result<Vec<crate::sandbox::Bind>> {
         let mut binds = self.options.mounts.ensure().await?;
-        if self.options.mounts.came_back() {
-            tracing::warn!("a mount had died and was brought back");
-        }
         let outputs = self.outputs();
         std::fs::create_dir_all(&outputs)
             .map_err(|error| texts::machine_failed("cannot make the folder of outputs", error))?;
@@ -105,6 +107,7 @@ impl Toolbox {
             true => format!("{output}\n[The output was {} bytes; the rest was not kept.]", end.output_bytes),
             false => output,
         };
+        let output = if end.problem.is_empty() { output } else { format!("{output}\n[{}]", end.problem) };
         let (mut text, is_error) = text_of(request.text("command"), plan, &end, trim(&output));
         if !is_error && text.chars().count() > BASH_CHARACTERS_MAX {
             let path = self.keep_output(&request.call.id, &text)?;
@@ -226,7 +229,7 @@ mod tests {
                 true,
             ),
         ];
-        let plan = BashPlan { current: "/workspace".into(), timeout_ms: 1500 };
+        let plan = BashPlan { current: "/workspace".into(), timeout_ms: 1500, folder: String::new() };
         for (command, reason, code, output, text, is_error) in table {
             let told = text_of(command, &plan, &end(reason, code), trim(output));
             assert_eq!(told, (text.to_owned(), is_error), "{command}");
@@ -236,7 +239,7 @@ mod tests {
 
     #[test]
     fn long_failures_show_both_ends() {
-        let plan = BashPlan { current: "/workspace".into(), timeout_ms: 1500 };
+        let plan = BashPlan { current: "/workspace".into(), timeout_ms: 1500, folder: String::new() };
         let (text, is_error) = text_of("x", &plan, &end(Reason::Exited, 2), &"é".repeat(40_000));
         assert!(is_error && text.starts_with("Exit code 2\né") && text.ends_with('é'));
         assert!(text.contains("\n\n... [20012 characters truncated] ...\n\n"));

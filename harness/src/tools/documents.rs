@@ -7,6 +7,7 @@ use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkMatch};
 use ignore::overrides::{Override, OverrideBuilder};
 use ignore::types::{Types, TypesBuilder};
+use vfs_core::files::check_glob;
 use vfs_core::{Error, Kind, Result};
 
 use super::Toolbox;
@@ -25,6 +26,7 @@ impl Toolbox {
     /// Documents below a path that match a glob, which stands on that path; without a slash it matches at any depth.
     pub(super) async fn matching_documents(&self, path: &str, pattern: &str) -> Result<Vec<Document>> {
         let pattern = if pattern.contains('/') { pattern.to_owned() } else { format!("**/{pattern}") };
+        check_glob(&pattern)?;
         let glob = GlobBuilder::new(&pattern).literal_separator(true).build();
         let glob = glob.map_err(|error| Error::new(Kind::Invalid, error.to_string()))?.compile_matcher();
         let mut heads = self.documents_below(path).await?;
@@ -90,6 +92,7 @@ fn filters(request: &GrepRequest) -> Result<(Override, Types)> {
     let invalid = |error: ignore::Error| Error::new(Kind::Invalid, error.to_string());
     let mut globs = OverrideBuilder::new("");
     for glob in &request.glob {
+        check_glob(glob)?;
         globs.add(glob).map_err(invalid)?;
     }
     let mut types = TypesBuilder::new();

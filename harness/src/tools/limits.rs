@@ -13,7 +13,7 @@ pub(crate) const WHOLE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// One piece of a large file.
 pub(crate) const PIECE_BYTES: u64 = 1024 * 1024;
 /// Largest file that Edit takes: it is compared here before the holder changes it.
-pub(crate) const EDIT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub(crate) const EDIT_BYTES_MAX: u64 = vfs_core::limits::FILE_EDIT_MAX as u64;
 
 /// Paths that Glob shows, as the models know it.
 pub(crate) const GLOB_MAX: usize = 100;

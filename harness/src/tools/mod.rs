@@ -164,6 +164,24 @@ impl Toolbox {
         self.options.folder.join("outputs")
     }
 
+    /// Names this run folder. A call that was started in another one left no trace here.
+    fn folder_id(&self) -> Result<String> {
+        let path = self.options.folder.join("id");
+        let failed = |error| texts::machine_failed(format!("cannot use {}", path.display()), error);
+        match std::fs::read_to_string(&path) {
+            Ok(id) => Ok(id),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let mut bytes = [0; 8];
+                getrandom::fill(&mut bytes)
+                    .map_err(|error| Error::new(Kind::Internal, "no random numbers").because(error.to_string()))?;
+                std::fs::create_dir_all(&self.options.folder).map_err(failed)?;
+                std::fs::write(&path, hex::encode(bytes)).map_err(failed)?;
+                Ok(hex::encode(bytes))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     fn calls(&self) -> PathBuf {
         self.options.folder.join("calls")
     }
@@ -255,17 +273,14 @@ impl Tools for Toolbox {
 
     async fn plan(&mut self, call: &ToolCall) -> Result<Plan> {
         self.forget_commands(1);
+        // A dead mount takes the file tools with it; worse, what was written through it must not be written behind its back.
+        self.options.mounts.ensure().await?;
         let input = match input::check(&call.name, call.input.as_ref()) {
             Ok(input) => input,
             Err(text) => return Ok(Plan::Answer(ToolResult::error(text))),
         };
         let request = Request { call, input };
-        let mut planned = self.plan_checked(&request).await;
-        if planned.as_ref().is_err_and(|error| error.kind() == Kind::Unavailable) {
-            self.options.mounts.ensure().await?;
-            planned = self.plan_checked(&request).await;
-        }
-        match planned {
+        match self.plan_checked(&request).await {
             Err(error) => self.settle(Err(error)).await.map(Plan::Answer),
             planned => planned,
         }
@@ -293,6 +308,7 @@ impl Tools for Toolbox {
             Ok(input) => input,
             Err(text) => return Ok(ToolResult::error(text)),
         };
+        self.options.mounts.ensure().await?;
         let recovered = self.recover_checked(&Request { call, input }, plan).await;
         let done = self.settle(recovered).await?;
         self.take_in(&done.detail);
@@ -301,6 +317,11 @@ impl Tools for Toolbox {
 
     async fn revive(&mut self) -> Result<()> {
         self.options.mounts.ensure().await.map(drop)
+    }
+
+    fn notices(&mut self) -> Vec<String> {
+        let came_back = self.options.mounts.came_back();
+        came_back.then(|| "a mount had died and was brought back".to_owned()).into_iter().collect()
     }
 
     fn remember(&mut self, call: &ToolCall, result: &ToolResult) {

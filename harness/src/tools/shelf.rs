@@ -165,6 +165,7 @@ impl Toolbox {
             epoch: (!self.options.session.is_empty()).then_some(self.options.epoch),
             tool_call: call.to_owned(),
             merge: false,
+            key: String::new(),
         };
         match self.options.client.put_document(&query, version, content).await {
             Ok(Put::Written(document)) => Ok(Stored::Done(document_tag(&document.scope, document.version))),

@@ -141,7 +141,7 @@ impl Toolbox {
         if let Some(ours) = ours {
             return Ok(Before::Done(format!("{}@{}", ours.scope, ours.version)));
         }
-        let head = versions.iter().find(|version| !version.side && !version.deleted);
+        let head = versions.iter().find(|version| !version.side).filter(|version| !version.deleted);
         let is_basis = head.map(|head| format!("{}@{}", head.scope, head.version)) == plan.basis;
         Ok(if is_basis { Before::NotDone } else { Before::Unknown })
     }

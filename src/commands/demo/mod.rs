@@ -3,8 +3,8 @@
 //!
 //! The tour runs the same commands that a user would type, in processes of their own, and prints them.
 
-mod model;
 mod project;
+mod script;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use api::client::Client;
 use api::wire::session::Session;
+use harness::scripted;
 use tokio::process::{Child, Command};
 use vfs_core::{Error, Kind, Result};
 
@@ -43,7 +44,7 @@ struct Tour<'a> {
 /// Goes through the tour.
 pub(crate) async fn run(context: &Context, options: Demo) -> Outcome {
     let data = data_folder(context, &options)?;
-    let model = model::serve().await?;
+    let model = scripted::serve(script::script()).await?;
     let exe = std::env::current_exe().map_err(|error| Error::io("cannot find this program", error))?;
     let context = Context { data: crate::folder::DataFolder::find(Some(&data))?, ..context.clone() };
     let tour = Tour { context: &context, exe, data: data.clone(), model };
@@ -87,7 +88,7 @@ impl Tour<'_> {
     async fn work(&self, client: &Client) -> Outcome<Session> {
         self.say("An agent works on it. Its loop runs here, outside of the sandbox; its commands run inside:");
         let mut child = self.start(&["run", "--workspace", WORKSPACE, TASK])?;
-        let session = self.wait_for_call(client, &mut child, model::KILLED_IN).await?;
+        let session = self.wait_for_call(client, &mut child, &scripted::call_id(script::KILLED_IN)).await?;
         tokio::time::sleep(INTO_THE_COMMAND).await;
         child.kill().await.map_err(|error| Error::io("cannot kill the agent", error))?;
         self.say(

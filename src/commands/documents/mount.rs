@@ -95,7 +95,8 @@ async fn detach(context: &Context, options: &DocMount, at: &Path) -> Outcome {
     all.extend(options.allow_other.then(|| "--allow-other".into()));
     all.extend(arguments(&options.who));
     all.extend(["--".into(), at.into()]);
-    let started = tokio::task::spawn_blocking(move || ready::start(&all, &log, MOUNT_START))
+    let token = context.token.clone();
+    let started = tokio::task::spawn_blocking(move || ready::start_with(&all, token.as_deref(), &log, MOUNT_START))
         .await
         .expect("because starting a process does not panic")?;
     let shown: ShownDocuments = serde_json::from_value(started)

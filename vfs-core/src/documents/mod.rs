@@ -54,6 +54,8 @@ pub struct Writer {
     pub epoch: Option<u64>,
     /// The tool call, instead of the one that the turn log has open; empty for that one.
     pub tool_call: String,
+    /// Names the write, so that a repetition is recognised; the tool call given above if empty.
+    pub key: String,
 }
 
 /// A write.

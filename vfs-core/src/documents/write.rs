@@ -48,7 +48,7 @@ fn check(write: &Write) -> Result<()> {
     write.grants.check(&write.scope)?;
     let invalid = |what: String| Err(Error::new(Kind::Invalid, what));
     let writer = &write.writer;
-    for (what, text) in [("author", &writer.author), ("tool call", &writer.tool_call)] {
+    for (what, text) in [("author", &writer.author), ("tool call", &writer.tool_call), ("key", &writer.key)] {
         if text.len() > ATTRIBUTION_MAX {
             return invalid(format!("the {what} has {} bytes; at most {ATTRIBUTION_MAX} are allowed", text.len()));
         }
@@ -113,6 +113,8 @@ struct Attribution {
     turn: u64,
     tool_call: String,
     request: [u8; 32],
+    /// A repetition can be told from another write with the same bytes.
+    is_named: bool,
 }
 
 impl Writing<'_> {
@@ -138,7 +140,7 @@ impl Writing<'_> {
                 }
             };
         }
-        if let Some(made) = self.repeated(&document, &head, basis, &by).await? {
+        if let Some(made) = self.repeated(&document, basis, &by).await? {
             return match made.side {
                 false => Ok(Step::Done(Outcome::Written(made))),
                 true => self.conflict(&document, &head, basis, made.version).await.map(Step::Done),
@@ -186,6 +188,8 @@ impl Writing<'_> {
             "" => (0, String::new()),
             session => documents::attribution(self.connection, session, writer.epoch).await?,
         };
+        // The open call is no name: one command may write twice.
+        let key = if writer.key.is_empty() { &writer.tool_call } else { &writer.key };
         let tool_call = if writer.tool_call.is_empty() { open_call } else { writer.tool_call.clone() };
         let basis = match self.write.basis {
             Basis::Absent => 0,
@@ -197,7 +201,7 @@ impl Writing<'_> {
         for part in [
             writer.author.as_bytes(),
             writer.session.as_bytes(),
-            tool_call.as_bytes(),
+            key.as_bytes(),
             &basis.to_le_bytes(),
             &deletes,
             &content.unwrap_or_default(),
@@ -205,7 +209,7 @@ impl Writing<'_> {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
-        Ok(Attribution { turn, tool_call, request: *hasher.finalize().as_bytes() })
+        Ok(Attribution { turn, tool_call, request: *hasher.finalize().as_bytes(), is_named: !key.is_empty() })
     }
 
     /// Whether the head is just what is to be written.
@@ -216,17 +220,11 @@ impl Writing<'_> {
         }
     }
 
-    /// The version that this very write made before. Without a tool call only the head can be told to be that.
-    async fn repeated(
-        &mut self,
-        document: &DocumentRow,
-        head: &Version,
-        basis: u64,
-        by: &Attribution,
-    ) -> Result<Option<Version>> {
-        match by.tool_call.is_empty() {
-            true => Ok((head.request == by.request).then(|| head.clone())),
-            false => documents::made_by(self.connection, self.tenant, document, basis, &by.request).await,
+    /// The version that this very write made before.
+    async fn repeated(&mut self, document: &DocumentRow, basis: u64, by: &Attribution) -> Result<Option<Version>> {
+        match by.is_named {
+            true => documents::made_by(self.connection, self.tenant, document, basis, &by.request).await,
+            false => Ok(None),
         }
     }
 

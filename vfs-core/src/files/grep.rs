@@ -7,14 +7,14 @@ use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContex
 use ignore::overrides::{Override, OverrideBuilder};
 use ignore::types::{Types, TypesBuilder};
 
-use super::glob::{check_limit, check_pattern};
+use super::glob::{check_glob, check_limit, check_pattern};
 use super::look::{Held, Look};
 use super::read::check_file;
 use super::request::{Grep, GrepFile, GrepLine, Grepped, Raw};
 use super::resolve::{Last, find, parse};
 use super::walk::{Budget, Rules, walk};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{FILES_ANSWER_MAX, GREP_CONTEXT_MAX, GREP_LINE_MAX, REGEX_SIZE_MAX, SEARCH_HEAP_MAX};
+use crate::limits::{FILES_ANSWER_MAX, GLOBS_MAX, GREP_CONTEXT_MAX, GREP_LINE_MAX, REGEX_SIZE_MAX, SEARCH_HEAP_MAX};
 
 /// Bytes that a search reads at a time.
 const READ: usize = 1024 * 1024;
@@ -87,9 +87,12 @@ fn searcher(request: &Grep) -> Searcher {
 
 fn globs(globs: &[String]) -> Result<Override> {
     let invalid = |error: ignore::Error| Error::new(Kind::Invalid, format!("not a glob: {error}"));
+    if globs.len() > GLOBS_MAX {
+        return Err(Error::new(Kind::Invalid, format!("a search takes at most {GLOBS_MAX} globs")));
+    }
     let mut builder = OverrideBuilder::new("/");
     for glob in globs {
-        check_pattern(glob)?;
+        check_glob(glob)?;
         builder.add(glob).map_err(invalid)?;
     }
     builder.build().map_err(invalid)
@@ -156,7 +159,8 @@ impl Search<'_> {
         let full = self.bytes >= FILES_ANSWER_MAX;
         self.answer.truncated |= full;
         // With lines, the next file tells whether there is more.
-        Ok(!full && !(truncated && self.lines >= self.limit))
+        let is_over = truncated && self.lines >= self.limit;
+        Ok(!full && !is_over)
     }
 }
 

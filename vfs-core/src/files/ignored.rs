@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
+use super::glob::check_glob;
 use super::look::{Held, Look};
 use super::read::content;
 use crate::error::Result;
@@ -101,7 +102,9 @@ fn rules(look: &Look, file: Option<Held>, path: &[u8]) -> Result<Gitignore> {
     let mut builder = GitignoreBuilder::new(OsStr::from_bytes(path));
     let text = String::from_utf8_lossy(&text);
     for line in text.strip_prefix('\u{feff}').unwrap_or(&text).lines() {
-        let _ = builder.add_line(None, line);
+        if check_glob(line).is_ok() {
+            let _ = builder.add_line(None, line);
+        }
     }
     Ok(builder.build().unwrap_or_else(|_| Gitignore::empty()))
 }

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+pub use glob::check_glob;
 pub use request::{Answer, Request};
 
 use crate::error::{Error, Kind, Result};
@@ -44,7 +45,7 @@ use uploads::Uploads;
 pub struct Files {
     workspace: Arc<Workspace>,
     uploads: Uploads,
-    searches: Semaphore,
+    searches: Arc<Semaphore>,
 }
 
 /// What became of a request.
@@ -59,17 +60,19 @@ pub struct Done {
 impl Files {
     /// The files of `workspace`.
     pub fn new(workspace: Arc<Workspace>) -> Arc<Files> {
-        Arc::new(Files { workspace, uploads: Uploads::default(), searches: Semaphore::new(SEARCHES_MAX) })
+        Arc::new(Files { workspace, uploads: Uploads::default(), searches: Arc::new(Semaphore::new(SEARCHES_MAX)) })
     }
 
     /// Does what is asked. Acknowledged means written to the journal, not yet that it is on disk.
     pub async fn run(self: &Arc<Self>, request: Request) -> Done {
-        let _permit = match &request {
-            Request::Glob(_) | Request::Grep(_) => self.searches.acquire().await.ok(),
+        // Held by the search itself, which goes on when its caller hangs up.
+        let permit = match &request {
+            Request::Glob(_) | Request::Grep(_) => self.searches.clone().acquire_owned().await.ok(),
             _ => None,
         };
         let (files, runtime) = (self.clone(), Handle::current());
         let work = move || {
+            let _permit = permit;
             let look = Look::new(files.workspace.clone(), runtime);
             let mut changed = Vec::new();
             let result = files.answer(&look, request, &mut changed);

@@ -57,7 +57,7 @@ async fn a_session_is_made_listed_and_found_by_its_first_digits() {
     assert_eq!((first.state.as_str(), first.last_event, first.turns, &first.lease), ("open", 0, 0, &None));
     let listed = repo.sessions(None, 10).await.unwrap();
     assert_eq!(listed, [second.clone(), first.clone()], "newest first");
-    assert_eq!(repo.sessions(Some(first.workspace), 10).await.unwrap(), [first.clone()]);
+    assert_eq!(repo.sessions(Some(first.workspace), 10).await.unwrap(), vec![first.clone()]);
     assert_eq!(repo.session(&first.id.to_hex()[..6].to_uppercase()).await.unwrap(), first);
     for wrong in ["abc", "xyzw", "", "%%%%", "00000000000000000"] {
         assert_eq!(kind_of(repo.session(wrong).await), Some(Kind::Invalid), "{wrong:?}");

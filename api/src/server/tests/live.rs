@@ -22,12 +22,15 @@ use crate::client::{FileBasis, FileContent};
 use crate::wire::file::{ChangeNames, EditRequest, GlobRequest, GrepRequest, Written};
 use crate::wire::workspace::CreateWorkspace;
 
+/// What happens between two pieces of a read; may answer in the place of the holder.
+type OnRead = Box<dyn Fn(u64) -> Option<Request> + Send>;
+
 /// A holder with a real overlay and no mount.
 struct Holder {
     workspace: Arc<Workspace>,
     files: Arc<Files>,
     /// Called between two pieces of a read.
-    on_read: Mutex<Option<Box<dyn Fn(u64) -> Option<Request> + Send>>>,
+    on_read: Mutex<Option<OnRead>>,
 }
 
 #[async_trait]

@@ -49,7 +49,7 @@ pub async fn by_key(connection: &mut Connection, session: SessionId, key: &str) 
         .map_err(failed)?;
     let Some(row) = row else { return Ok(None) };
     let (event, chain) = read(&row)?;
-    let mut before = chain_at(connection, session, event.sequence - 1).await?;
+    let mut before = chain_at(connection, session, event.sequence.saturating_sub(1)).await?;
     before.step(&event, &chain)?;
     Ok(Some(event))
 }

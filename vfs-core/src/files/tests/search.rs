@@ -14,7 +14,7 @@ async fn project() -> World {
         ("excluded", "fn excluded\n"),
         ("Cargo.toml", "[package]\nname = \"x\"\n"),
         ("src/main.rs", "fn main() {\n    helper();\n}\n\nfn helper() {}\n"),
-        ("src/lib.rs", "pub fn lib() {}\n// TODO: Fn\n"),
+        ("src/lib.rs", "pub fn lib() {}\n// LATER: Fn\n"),
         ("src/deep/er/mod.rs", "mod x;\nfn deep() {}\n"),
         ("src/notes.log", "fn log\n"),
         ("src/keep.log", "fn kept\n"),
