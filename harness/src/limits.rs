@@ -15,6 +15,8 @@ pub const OUTPUT_TOKENS: u64 = 32_000;
 
 /// Largest answer of a model, as it comes: with its escapes it must fit an event of 4 MiB.
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest line of an answer's stream: the parser reads a line anew with each part of it.
+pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// Largest content of an answer that is kept: an event holds 4 MiB.
 pub const CONTENT_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// Blocks of one answer: an index beyond it is nonsense.

@@ -32,6 +32,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     // Before there is a session: without a sandbox nothing begins.
     let mut sandbox = Sandbox::new(vec![program.clone().into(), harness::sandbox::runner::NAME.into()]);
     sandbox.check()?;
+    check(&options)?;
     let client = context.client().await?;
     let place = Place::new(context.data.runs(), format!("{} on {}", std::process::id(), crate::holder::host()));
     let screen = Screen::new(context.printer);
@@ -50,6 +51,17 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         run.release().await;
     }
     verdict(&id, driven?.as_ref())
+}
+
+/// What can be refused before anything is made.
+fn check(options: &Options) -> Outcome {
+    if options.text.as_ref().is_some_and(|text| text.trim().is_empty()) {
+        return Err(Failure::new(Kind::Invalid, "the task is empty: say what is to be done"));
+    }
+    for grant in &options.grants {
+        grant.parse::<vfs_core::documents::Scope>()?;
+    }
+    Ok(())
 }
 
 /// What a run stands on.
@@ -110,6 +122,12 @@ async fn drive(
     // A command that still runs needs its mounts: who resumes waits for it.
     let calls = run.conversation().open().map(OpenTurn::calls).unwrap_or_default();
     let is_running = calls.iter().any(|(_, state)| matches!(state, CallState::Started(_)));
+    if is_running && !is_lost {
+        needs
+            .context
+            .printer
+            .remark("a command may still run in the sandbox, which stays for it until the session goes on");
+    }
     if !is_lost && !is_running {
         tokio::select! {
             biased;
@@ -138,7 +156,10 @@ fn tool_options(needs: &Needs<'_>, run: &Run) -> Outcome<ToolOptions> {
         command,
         environment: needs.context.token.iter().map(|token| ("ESKER_TOKEN".into(), token.into())).collect(),
         folder: folder.join("mounts"),
-        workspace: session.workspace_name.clone(),
+        workspace: match session.workspace_name.as_str() {
+            "" => session.workspace.to_hex(),
+            name => name.to_owned(),
+        },
         agent: session.agent.clone(),
         user: session.user.clone(),
         grants: grants.clone(),

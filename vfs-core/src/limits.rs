@@ -210,8 +210,8 @@ pub const FILES_ANSWER_MAX: usize = 2 * 1024 * 1024;
 pub const IGNORE_FILE_MAX: usize = 128 * 1024;
 /// Longest glob in bytes: a path has at most as many.
 pub const GLOB_MAX: usize = 4096;
-/// Alternatives within alternatives of a glob; the library goes down into them by recursion.
-pub const GLOB_DEPTH_MAX: usize = 8;
+/// Alternatives (`{…}`) of a glob; the library goes down into those within each other by recursion.
+pub const GLOB_ALTERNATIVES_MAX: usize = 32;
 /// Globs of one search.
 pub const GLOBS_MAX: usize = 100;
 /// Longest pattern of a glob or grep, in bytes.

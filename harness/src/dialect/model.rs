@@ -15,7 +15,9 @@ use vfs_core::{Error, Kind, Result};
 use super::answer::{Answer, text};
 use super::settings::Settings;
 use super::stream::{Assembly, Step, whole};
-use crate::limits::{ANSWER_BYTES_MAX, ERROR_BODY_MAX, ERROR_TEXT_MAX, MODEL_CONNECT, RETRY_AFTER_MAX, SILENCE_MAX};
+use crate::limits::{
+    ANSWER_BYTES_MAX, ERROR_BODY_MAX, ERROR_TEXT_MAX, LINE_BYTES_MAX, MODEL_CONNECT, RETRY_AFTER_MAX, SILENCE_MAX,
+};
 
 /// Why there is no answer. Its text is fit for people and logs: one line, nothing secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,11 +186,18 @@ pub(super) async fn gather(
     silence_max: Duration,
     on_text: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Answer, Fault> {
-    let mut left = ANSWER_BYTES_MAX;
+    let (mut left, mut line) = (ANSWER_BYTES_MAX, 0);
     // A stream that never ends a line is held in memory by the parser: it is cut here.
     let bounded = parts.map(move |part| {
         let part = part?;
         left = left.checked_sub(part.len()).ok_or_else(|| "it is too long".to_owned())?;
+        line = match part.iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => part.len() - end - 1,
+            None => line + part.len(),
+        };
+        if line > LINE_BYTES_MAX {
+            return Err("a line of it is too long".to_owned());
+        }
         Ok::<Bytes, String>(part)
     });
     let mut events = std::pin::pin!(bounded.eventsource());

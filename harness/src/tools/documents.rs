@@ -2,7 +2,7 @@
 
 use api::wire::document::{Document, DocumentsQuery};
 use api::wire::file::{GrepFile, GrepLine, GrepRequest};
-use globset::GlobBuilder;
+use globset::{GlobBuilder, GlobSetBuilder};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkMatch};
 use ignore::overrides::{Override, OverrideBuilder};
@@ -28,7 +28,8 @@ impl Toolbox {
         let pattern = if pattern.contains('/') { pattern.to_owned() } else { format!("**/{pattern}") };
         check_glob(&pattern)?;
         let glob = GlobBuilder::new(&pattern).literal_separator(true).build();
-        let glob = glob.map_err(|error| Error::new(Kind::Invalid, error.to_string()))?.compile_matcher();
+        let invalid = |error: globset::Error| Error::new(Kind::Invalid, error.to_string());
+        let glob = GlobSetBuilder::new().add(glob.map_err(invalid)?).build().map_err(invalid)?;
         let mut heads = self.documents_below(path).await?;
         heads.retain(|head| below(&head.path, path).is_some_and(|rest| glob.is_match(rest)));
         Ok(heads)

@@ -105,7 +105,16 @@ impl Toolbox {
     /// The tools of a session that begins or goes on. Checks the sandbox and mounts what is to be mounted.
     pub async fn open(mut options: Options) -> Result<Toolbox> {
         options.sandbox.check()?;
-        options.mounts.ensure().await?;
+        match options.mounts.ensure().await {
+            // The driver finds out that the workspace is gone, and writes it down.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => {
+                // Half of what a session needs is of no use to anybody.
+                let _ = options.mounts.close().await;
+                return Err(error);
+            }
+            Ok(_) => {}
+        }
         Ok(Toolbox::new(options))
     }
 

@@ -134,6 +134,9 @@ impl Writing<'_> {
                 (true, Change::Delete) if basis == 0 => Err(self.nothing_to_delete()),
                 (true, _) => Ok(Step::Done(Outcome::Written(head))),
                 (false, change) => {
+                    if head.deleted {
+                        self.place_is_free().await?;
+                    }
                     let content = content_of(change).unwrap_or_default();
                     let added = self.add(document, head.version, &content, false, &by).await?;
                     Ok(Step::Done(Outcome::Written(added)))
@@ -158,6 +161,7 @@ impl Writing<'_> {
         let write = self.write;
         match (write.basis, &write.change) {
             (Basis::Absent, Change::Put(content)) => {
+                self.place_is_free().await?;
                 let document = DocumentRow {
                     scope: write.scope.as_str().to_owned(),
                     path: write.path.as_str().to_owned(),
@@ -173,6 +177,27 @@ impl Writing<'_> {
                     format!("there is no document {path} in the scope {scope}, so no version {version} of it");
                 Err(Error::new(Kind::NotFound, context))
             }
+        }
+    }
+
+    /// A path is a document or leads to documents, never both: in the mount one of them could not be reached.
+    async fn place_is_free(&mut self) -> Result<()> {
+        let (scope, path) = (self.write.scope.as_str(), self.write.path.as_str());
+        for (end, _) in path.match_indices('/') {
+            let above = &path[..end];
+            let Some(row) = documents::find(self.connection, self.tenant, scope, above).await? else { continue };
+            if !self.version(&row, row.head).await?.deleted {
+                let context = format!("{above} is a document of the scope {scope}, so nothing can be below it");
+                return Err(Error::new(Kind::NotADirectory, context));
+            }
+        }
+        let heads = documents::heads(self.connection, self.tenant, Some(scope), path).await?;
+        match heads.iter().find(|head| !head.deleted && head.path != path) {
+            Some(below) => {
+                let context = format!("{path} leads to documents of the scope {scope}, such as {}", below.path);
+                Err(Error::new(Kind::IsADirectory, context))
+            }
+            None => Ok(()),
         }
     }
 

@@ -266,6 +266,13 @@ async fn a_holder_that_is_away_is_waited_for_and_never_passed_by() {
     assert_eq!(refused.unwrap_err().kind(), Kind::Unavailable);
     let at = Some("HEAD");
     assert_eq!(&world.client.read_file("w", at, b"f", None).await.unwrap().content[..], b"published");
+    // However long ago: its journal still holds what was acknowledged.
+    world.clock.skip_s(3600);
+    assert_eq!(world.raw("GET", "/v1/workspaces/w/files/content?path=f", None).await.0, 503);
+    let refused = write(&world, "f", &FileBasis::Any, vec![1]).await;
+    assert_eq!(refused.unwrap_err().kind(), Kind::Unavailable);
+    let refused = world.client.checkpoint("w", PublishNote::default()).await;
+    assert_eq!(refused.unwrap_err().kind(), Kind::Unavailable, "a barrier without the holder is none");
     drop(holder);
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use tokio::task::JoinHandle;
 use vfs_core::Result;
 use vfs_core::base::{Attached, Lease, PublishNote, Publisher};
 use vfs_core::change::{ChangeSet, DirectoryChange, NodeChange, bare_node};
-use vfs_core::clock::{SystemClock, Time};
+use vfs_core::clock::{Clock, SystemClock, Time};
 use vfs_core::id::{HolderId, SnapshotId};
 use vfs_core::name::Name;
 use vfs_core::object::{Blob, Body, ChunkRef, Content, Extent, Ino, Node};
@@ -25,7 +26,25 @@ use crate::server::{EngineInfo, Listeners, ServerState, Token};
 
 pub(crate) const TOKEN: &str = "the-token";
 
+/// The machine's clock, which a test can put forward.
+#[derive(Default)]
+pub(crate) struct TestClock(AtomicI64);
+
+impl TestClock {
+    pub(crate) fn skip_s(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Time {
+        let now = SystemClock.now();
+        Time { seconds: now.seconds + self.0.load(Ordering::SeqCst), ..now }
+    }
+}
+
 pub(crate) struct World {
+    pub(crate) clock: Arc<TestClock>,
     pub(crate) state: ServerState,
     pub(crate) repo: Repo,
     pub(crate) client: Client,
@@ -39,10 +58,12 @@ impl World {
     pub(crate) async fn new() -> World {
         let folder = TempDir::new().unwrap();
         let socket = folder.path().join("engine.sock");
-        let repo = Repo::in_memory(Arc::new(SystemClock)).await.unwrap();
-        let (state, address, served) = engine(repo.clone(), &folder, "127.0.0.1:0".parse().unwrap()).await;
+        let clock = Arc::new(TestClock::default());
+        let repo = Repo::in_memory(clock.clone()).await.unwrap();
+        let (state, address, served) =
+            engine(repo.clone(), clock.clone(), &folder, "127.0.0.1:0".parse().unwrap()).await;
         let client = Client::new(Endpoint::Unix(socket.clone())).unwrap();
-        World { state, repo, client, socket, address, served, folder }
+        World { clock, state, repo, client, socket, address, served, folder }
     }
 
     /// A client over TCP.
@@ -60,7 +81,7 @@ impl World {
     /// Starts an engine on the same repo and socket after the one before has ended.
     pub(crate) async fn serve_again(&mut self) {
         (self.state, self.address, self.served) =
-            engine(self.repo.clone(), &self.folder, "127.0.0.1:0".parse().unwrap()).await;
+            engine(self.repo.clone(), self.clock.clone(), &self.folder, "127.0.0.1:0".parse().unwrap()).await;
     }
 
     /// One request by hand, without our client's manners; the JSON of the answer, or null.
@@ -104,13 +125,18 @@ pub(crate) async fn talk(
     (StatusCode::from_u16(status).unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
-async fn engine(repo: Repo, folder: &TempDir, tcp: SocketAddr) -> (ServerState, SocketAddr, JoinHandle<Result<()>>) {
+async fn engine(
+    repo: Repo,
+    clock: Arc<TestClock>,
+    folder: &TempDir,
+    tcp: SocketAddr,
+) -> (ServerState, SocketAddr, JoinHandle<Result<()>>) {
     let info = EngineInfo {
         data_folder: folder.path().join("data"),
         bucket: "s3://key:secret@bucket/prefix".into(),
         token: Some(Token::new(TOKEN)),
     };
-    let state = ServerState::new(repo, info, Arc::new(SystemClock));
+    let state = ServerState::new(repo, info, clock);
     let listeners = Listeners { unix: Some(folder.path().join("engine.sock")), tcp: Some(tcp) };
     let bound = listeners.bind().await.unwrap();
     let address = bound.tcp_address().unwrap();

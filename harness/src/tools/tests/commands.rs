@@ -72,3 +72,16 @@ async fn a_command_runs_once() {
     third.tools.remember(&call, &told);
     assert_eq!(std::fs::read_dir(world.folder.path().join("session/calls")).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn a_command_that_was_started_elsewhere_does_not_run_here() {
+    let world = World::new().await;
+    let Some(mut first) = tools(&world) else { return };
+    let call = first.call("Bash", json!({"command": "echo x >> count"}));
+    let plan = first.plan(&call).await;
+    // Another machine, or another data folder: nothing of the call is here, which says nothing.
+    let mut other = world.tools_with(|options| options.folder = world.folder.path().join("elsewhere"));
+    let told = other.tools.recover(&call, &plan).await.unwrap();
+    assert!(told.is_error && told.text.contains("not known"), "{}", told.text);
+    assert!(!world.folder.path().join("workspace/count").exists(), "it must not run");
+}

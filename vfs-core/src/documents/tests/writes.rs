@@ -210,6 +210,40 @@ async fn a_deletion_is_never_merged_with_a_change() {
 }
 
 #[tokio::test]
+async fn a_path_is_a_document_or_leads_to_some() {
+    let (repo, _) = repo().await;
+    written(&repo, &put("org", "a/b", ABSENT, "x")).await;
+    let refused = |write: Write| {
+        let repo = repo.clone();
+        async move { repo.write_document(&write).await.unwrap_err().kind() }
+    };
+    assert_eq!(refused(put("org", "a/b/c", ABSENT, "x")).await, Kind::NotADirectory);
+    assert_eq!(refused(put("org", "a", ABSENT, "x")).await, Kind::IsADirectory);
+    written(&repo, &put("org", "a/bc", ABSENT, "only the same letters")).await;
+    written(&repo, &delete("org", "a/b", at(1))).await;
+    written(&repo, &put("org", "a/b/c", ABSENT, "x")).await;
+    assert_eq!(refused(put("org", "a/b", at(2), "x")).await, Kind::IsADirectory, "nor can it come back");
+}
+
+#[tokio::test]
+async fn equal_lines_of_two_writers_are_two_lines() {
+    let (repo, _) = repo().await;
+    written(&repo, &put("org", "a", ABSENT, "base\n")).await;
+    let append = merging("org", "a", at(1), "base\nsame\n");
+    written(&repo, &append).await;
+    written(&repo, &append).await;
+    assert_eq!(
+        content(&repo, &org(), "a").await.unwrap().1,
+        "base\nsame\nsame\n",
+        "nobody said that it is a repetition"
+    );
+    let keyed = Write { writer: Writer { key: "k".into(), ..append.writer.clone() }, ..append };
+    written(&repo, &keyed).await;
+    written(&repo, &keyed).await;
+    assert_eq!(content(&repo, &org(), "a").await.unwrap().1, "base\nsame\nsame\nsame\n", "one key is one write");
+}
+
+#[tokio::test]
 async fn a_write_that_is_said_again_is_answered_with_its_version() {
     let (repo, _) = repo().await;
     let by = |call: &str, write: Write| {

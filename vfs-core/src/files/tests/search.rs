@@ -46,6 +46,23 @@ fn glob(pattern: &str) -> Glob {
 }
 
 #[tokio::test]
+async fn globs_that_would_exhaust_the_stack_are_refused() {
+    let bomb = format!("{}{}", "{a,".repeat(13_000), "}".repeat(13_000));
+    let world =
+        World::with(&[("a", "text\n"), (".gitignore", &format!("{bomb}\nskipped\n")), ("skipped", "text\n")]).await;
+    let refused = world.ask(Request::Glob(glob(&bomb))).await;
+    assert_eq!(refused.unwrap_err().kind(), Kind::Invalid);
+    // Ends that the library does not take for such.
+    for half in ["{\\},", "{[}],"] {
+        let nested = format!("{}{}", half.repeat(400), "}".repeat(400));
+        assert_eq!(world.ask(Request::Glob(glob(&nested))).await.unwrap_err().kind(), Kind::Invalid);
+    }
+    let grep = Grep { pattern: "text".into(), glob: vec![bomb], limit: 10, ..Grep::default() };
+    assert_eq!(world.ask(Request::Grep(grep)).await.unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(globbed(&world, glob("*")).await, ["a"], "a bomb among the ignored is passed over");
+}
+
+#[tokio::test]
 async fn globs_match_as_they_do_in_ripgrep() {
     let world = project().await;
     let table: &[(Glob, &[&str])] = &[
