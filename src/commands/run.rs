@@ -87,7 +87,20 @@ async fn open(client: &Client, options: &Options, place: &Place, screen: &Screen
         user: options.user.clone().unwrap_or_else(login),
         title: title(task),
     };
+    refuse_second(client, workspace).await?;
     Run::begin(client, &request, place).await.map_err(|error| no_workspace(error, workspace))
+}
+
+/// Looked at before a session is made, so that a refusal leaves no empty one behind; what decides is the lease.
+async fn refuse_second(client: &Client, workspace: &str) -> Outcome {
+    let others = client.sessions(Some(workspace)).await.map_err(|error| no_workspace(error, workspace))?;
+    let Some(other) = others.iter().find(|other| other.state == "running") else { return Ok(()) };
+    let owner = other.lease.as_ref().map_or("somebody", |lease| &lease.owner);
+    let line = format!(
+        "session {} ({owner}) runs in the workspace {workspace}: wait for its end, or fork the workspace",
+        other.id
+    );
+    Err(Failure::new(Kind::Busy, line))
 }
 
 /// Mounts what the tools need and lets the session run; `None` if a signal came first.
@@ -119,21 +132,17 @@ async fn drive(
     };
     screen.finish();
     let is_lost = matches!(&ended, Some(Err(error)) if error.kind() == Kind::LeaseLost);
-    // A command that still runs needs its mounts: who resumes waits for it.
+    // Of a call that has begun, the trace must stay: who resumes finds out from it what became of the call.
     let calls = run.conversation().open().map(OpenTurn::calls).unwrap_or_default();
-    let is_running = calls.iter().any(|(_, state)| matches!(state, CallState::Started(_)));
-    if is_running && !is_lost {
-        needs
-            .context
-            .printer
-            .remark("a command may still run in the sandbox, which stays for it until the session goes on");
-    }
-    if !is_lost && !is_running {
+    let has_begun = calls.iter().any(|(_, state)| matches!(state, CallState::Started(_)));
+    if !is_lost {
         tokio::select! {
             biased;
             () = signals.next() => {}
-            closed = tools.close() => if let Err(error) = closed {
-                needs.context.printer.warning(&format!("not everything was unmounted: {}", error.chain()));
+            closed = async { if has_begun { tools.interrupt().await } else { tools.close().await } } => {
+                if let Err(error) = closed {
+                    needs.context.printer.warning(&format!("not everything was ended and unmounted: {}", error.chain()));
+                }
             }
         }
     }

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use api::client::Client;
 use api::wire::session::{CreateSession, Event, Session};
-use vfs_core::{Error, Kind, Result};
+use vfs_core::Result;
 
 use crate::call::Tools;
 use crate::dialect::Model;
@@ -88,16 +88,6 @@ pub struct Run {
 impl Run {
     /// Makes a session and takes it.
     pub async fn begin(client: &Client, request: &CreateSession, place: &Place) -> Result<Run> {
-        // Looked at before, so that a refusal leaves no empty session behind; the lease decides.
-        let others = client.sessions(Some(&request.workspace)).await?;
-        if let Some(other) = others.iter().find(|other| other.state == "running") {
-            let owner = other.lease.as_ref().map_or("somebody", |lease| &lease.owner);
-            let line = format!(
-                "the session {} ({owner}) runs in the workspace {}: wait for its end, or fork the workspace",
-                other.id, request.workspace
-            );
-            return Err(Error::new(Kind::Busy, line));
-        }
         let session = client.create_session(request).await?;
         let held = Held::take(client, session, place, &|_| {}).await?;
         Ok(Run { held, conversation: Conversation::default() })

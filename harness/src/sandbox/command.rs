@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use vfs_core::{Error, Kind, Result};
 
-use super::runner::{COMMAND, END, LOCK, ORDER, OUTPUT, Order, STARTED};
+use super::runner::{COMMAND, END, INTERRUPT, LOCK, ORDER, OUTPUT, Order, STARTED, put};
 use super::{Bind, Own, SHELL, Sandbox};
 use crate::tools::limits::{OUTPUT_BYTES_MAX, RUNNER_GRACE, RUNNER_POLL};
 use crate::tools::texts::machine_failed;
@@ -35,6 +35,8 @@ pub enum Reason {
     TimedOut,
     /// It was killed because it made too many processes.
     TooManyTasks,
+    /// It was killed because a person stopped the session.
+    Interrupted,
     /// It did not begin: the sandbox said so before the command's first step.
     Failed,
     /// It may have begun, and its end was not seen.
@@ -130,6 +132,15 @@ impl Command {
             tokio::time::sleep(RUNNER_POLL).await;
         }
         self.look()
+    }
+
+    /// Kills it and waits for its end, which is kept for who resumes. Fine if it does not run.
+    pub async fn interrupt(&self) -> Result<()> {
+        if !self.is_running()? {
+            return Ok(());
+        }
+        put(&self.folder, INTERRUPT, b"").map_err(|error| self.failed(error))?;
+        self.recover(Duration::ZERO).await.map(drop)
     }
 
     /// What it said, as far as that was kept.

@@ -33,6 +33,8 @@ pub(super) const LOCK: &str = "lock";
 pub(super) const STARTED: &str = "started";
 /// What the command said.
 pub(super) const OUTPUT: &str = "output";
+/// Put there by who wants the command to end.
+pub(super) const INTERRUPT: &str = "interrupt";
 /// How it ended.
 pub(super) const END: &str = "end.json";
 
@@ -61,7 +63,7 @@ pub fn main(folder: &Path) -> io::Result<()> {
     let output = private(&folder.join(OUTPUT))?;
     put(folder, STARTED, b"")?;
     let end = match Running::start(&order, folder, output) {
-        Ok(running) => running.watch(began, Duration::from_millis(order.timeout_ms)),
+        Ok(running) => running.watch(began, Duration::from_millis(order.timeout_ms), &folder.join(INTERRUPT)),
         Err(error) => End::failed(format!("the sandbox cannot be started: {error}")),
     };
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -79,7 +81,7 @@ fn leave_keyring() -> io::Result<()> {
 }
 
 /// Writes a file so that it is whole or not there, and stays there.
-fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let fresh = folder.join(format!("{name}.new"));
     let mut file = private(&fresh)?;
     file.write_all(bytes)?;
@@ -134,7 +136,7 @@ impl Running {
     }
 
     /// Waits for the end, or makes one.
-    fn watch(self, began: Instant, timeout: Duration) -> End {
+    fn watch(self, began: Instant, timeout: Duration, interrupt: &Path) -> End {
         let deadline = began + timeout;
         let mut reason = Reason::Exited;
         let status = loop {
@@ -142,6 +144,10 @@ impl Running {
                 Ok(status) => break status,
                 Err(RecvTimeoutError::Disconnected) => break Err(io::Error::other("nobody waits for the sandbox")),
                 Err(RecvTimeoutError::Timeout) if reason != Reason::Exited => {}
+                Err(RecvTimeoutError::Timeout) if interrupt.exists() => {
+                    reason = Reason::Interrupted;
+                    self.kill();
+                }
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => {
                     reason = Reason::TimedOut;
                     self.kill();

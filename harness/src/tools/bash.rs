@@ -142,6 +142,7 @@ fn parse(plan: &Value) -> Result<BashPlan> {
 fn text_of(command: &str, plan: &BashPlan, end: &End, output: &str) -> (String, bool) {
     let head = match end.reason {
         Reason::TimedOut => format!("Exit code 143\nCommand timed out after {}", duration(plan.timeout_ms)),
+        Reason::Interrupted => "Exit code 137\nCommand was interrupted by the user".to_owned(),
         Reason::TooManyTasks => {
             format!("Exit code 137\nCommand was killed: it had more than {TASKS_MAX} processes and threads at once")
         }

@@ -134,6 +134,14 @@ impl Toolbox {
         self.options.mounts.close().await
     }
 
+    /// Ends a command that still runs and unmounts; what the command came to is kept for who resumes the session.
+    pub async fn interrupt(&mut self) -> Result<()> {
+        for command in &self.commands {
+            command.interrupt().await?;
+        }
+        self.options.mounts.close().await
+    }
+
     /// The session has a new lease.
     pub fn set_epoch(&mut self, epoch: u64) {
         self.options.epoch = epoch;

@@ -85,3 +85,25 @@ async fn a_command_that_was_started_elsewhere_does_not_run_here() {
     assert!(told.is_error && told.text.contains("not known"), "{}", told.text);
     assert!(!world.folder.path().join("workspace/count").exists(), "it must not run");
 }
+
+#[tokio::test]
+async fn a_command_that_is_interrupted_is_told_of_and_does_not_run_again() {
+    let world = World::new().await;
+    let Some(mut first) = tools(&world) else { return };
+    let call = first.call("Bash", json!({"command": "echo x | tee -a count; sleep 60; echo y >> count"}));
+    let plan = first.plan(&call).await;
+    let count = world.folder.path().join("workspace/count");
+    let written = async {
+        while !count.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        told = first.tools.run(&call, &plan) => panic!("it has ended: {told:?}"),
+        () = written => {}
+    }
+    first.tools.interrupt().await.unwrap();
+    let told = tools(&world).unwrap().tools.recover(&call, &plan).await.unwrap();
+    assert_eq!(told.text, "Exit code 137\nCommand was interrupted by the user\nx");
+    assert_eq!(std::fs::read_to_string(count).unwrap(), "x\n");
+}
