@@ -111,7 +111,9 @@ impl Screen {
     }
 
     fn call(&self, event: &Event) {
-        let input = self.state().calls.remove(&event.tool_call).unwrap_or_default();
+        // Of a call that began before this run, the answer was not shown here.
+        let input =
+            self.state().calls.remove(&event.tool_call).unwrap_or_else(|| "begun before, found again".to_owned());
         let result = &event.data["result"];
         let failed = result["is_error"] == true;
         let name = inert(text_of(&event.data["name"]));
