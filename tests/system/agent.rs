@@ -12,7 +12,7 @@ use std::time::Duration;
 use api::wire::document::Document;
 use serde_json::Value;
 
-use crate::world::{Aimock, KEY, Run, Session, World, crate_sources, has_program, same_tree};
+use crate::world::{Aimock, Run, Session, World, crate_sources, has_program, key, same_tree};
 use plan::Plan;
 
 /// Files of the repository, at least.
@@ -66,6 +66,8 @@ fn agents_go_on_whatever_is_killed() {
     std::thread::sleep(Duration::from_millis(200));
     kill_mount(&world, "first");
     assert!(!one.events().iter().any(|event| event.key == "answer:11"), "the model still spoke");
+    // Whoever has started the engine that runs now.
+    the_key_is_nowhere(&[one.pid(), two.pid()]);
     one.ends_well();
     two.ends_well();
 
@@ -78,10 +80,10 @@ fn agents_go_on_whatever_is_killed() {
     }
     the_memories_say_who_wrote_them(&world, &one.id(), &two.id());
     world.esker(["check", "--full"]).ok();
-    let leaked = world.program("grep").args(["-rlaF", KEY]).arg(world.data()).run();
+    let leaked = world.program("grep").args(["-rlaF", &key()]).arg(world.data()).run();
     assert_eq!(leaked.code, 1, "the key of the model is in the data folder: {leaked}");
     for session in [&one, &two] {
-        assert!(!session.output().contains(KEY), "the harness printed the key");
+        assert!(!session.output().contains(&key()), "the harness printed the key");
     }
 }
 
@@ -101,6 +103,7 @@ fn kill_mount(world: &World, workspace: &str) {
 
 /// No process but these has the key in its environment or command line.
 fn the_key_is_nowhere(but: &[u32]) {
+    let key = key();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         if but.contains(&pid) {
@@ -108,7 +111,7 @@ fn the_key_is_nowhere(but: &[u32]) {
         }
         for file in ["environ", "cmdline"] {
             let bytes = std::fs::read(entry.path().join(file)).unwrap_or_default();
-            let leaked = bytes.windows(KEY.len()).any(|window| window == KEY.as_bytes());
+            let leaked = bytes.windows(key.len()).any(|window| window == key.as_bytes());
             let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
             assert!(!leaked, "the key is in {file} of {pid}: {}", String::from_utf8_lossy(&line));
         }
@@ -140,7 +143,7 @@ fn the_model_noticed_nothing(aimock: &Aimock, plan: &Plan, session: &mut Session
         assert!(!results[&**call].contains("unknown"), "{call}: {:?}", results[&**call]);
     }
     let told = last.to_string();
-    assert!(!told.contains(KEY), "the model was told its key");
+    assert!(!told.contains(&key()), "the model was told its key");
 }
 
 /// The number of answers that a request holds.
@@ -153,7 +156,7 @@ fn no_call_ran_twice(plan: &Plan, session: &mut Session<'_>) {
     let events = session.events();
     for (place, event) in events.iter().enumerate() {
         assert_eq!(event.sequence, place as u64 + 1, "the turn log has no holes");
-        assert!(!event.data.to_string().contains(KEY), "the key is in the turn log: {}", event.key);
+        assert!(!event.data.to_string().contains(&key()), "the key is in the turn log: {}", event.key);
     }
     for call in plan.calls() {
         let count = |kind: &str| events.iter().filter(|event| event.kind == kind && event.tool_call == call).count();

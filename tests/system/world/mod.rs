@@ -13,7 +13,7 @@ mod source;
 pub(crate) use aimock::{Aimock, Script, npm_file};
 pub(crate) use command::{Done, Run};
 pub(crate) use mount::Mount;
-pub(crate) use session::{KEY, Session};
+pub(crate) use session::{Session, key};
 pub(crate) use source::{crate_sources, same_tree};
 
 use std::ffi::OsStr;

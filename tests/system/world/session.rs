@@ -9,8 +9,10 @@ use api::wire::session::{Event, Turn};
 use super::command::wait;
 use super::{Aimock, World};
 
-/// The key of the model, which must be nowhere but in the process of the harness.
-pub(crate) const KEY: &str = "sk-ant-esker-test-7f3a9c55e1";
+/// The key of the model, which must be nowhere but in the process of the harness. Tests that run beside have others.
+pub(crate) fn key() -> String {
+    format!("sk-ant-esker-test-7f3a9c55e1-{}", std::process::id())
+}
 
 /// How long anything in a session may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -80,7 +82,7 @@ impl<'w> Session<'w> {
             .args(&self.options)
             .args(arguments)
             .env("ANTHROPIC_BASE_URL", &self.url)
-            .env("ANTHROPIC_API_KEY", KEY)
+            .env("ANTHROPIC_API_KEY", key())
             .env("ANTHROPIC_MODEL", &self.model)
             .env_remove("ANTHROPIC_AUTH_TOKEN")
             .env_remove("ANTHROPIC_CUSTOM_HEADERS")
