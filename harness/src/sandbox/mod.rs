@@ -5,12 +5,14 @@
 //! | `mod` | what a command sees: folders, environment, limits |
 //! | `command` | starts a command, waits for it, finds it again after a crash |
 //! | `runner` | the process in between: output, deadline, status |
+//! | `tasks` | how many processes a command may have |
 //!
 //! Keeps true: a command sees `/usr`, a harmless part of `/etc` and the folders that it was given, and nothing else of
 //! this machine; it has no network, no capability and no variable of ours; nothing runs without all of that.
 
 mod command;
 pub mod runner;
+mod tasks;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;

@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
 use super::command::{End, Reason};
+use super::tasks::{Limit, tasks_inside, tasks_of_machine};
 use crate::tools::limits::{CWD_BYTES_MAX, DRAIN_PATIENCE, OPEN_FILES_MAX, OUTPUT_BYTES_MAX, TASKS_MAX, WATCH_TICK};
 
 /// The hidden command of `esker` that is this process.
@@ -62,6 +63,7 @@ pub fn main(folder: &Path) -> io::Result<()> {
     let began = Instant::now();
     let output = private(&folder.join(OUTPUT))?;
     put(folder, STARTED, b"")?;
+    let _limit = Limit::enter();
     let end = match Running::start(&order, folder, output) {
         Ok(running) => running.watch(began, Duration::from_millis(order.timeout_ms), &folder.join(INTERRUPT)),
         Err(error) => End::failed(format!("the sandbox cannot be started: {error}")),
@@ -273,30 +275,4 @@ fn listen(from: impl Read + Send + 'static) -> Said {
         }
     });
     Said { pieces }
-}
-
-/// Processes and threads of this machine.
-fn tasks_of_machine() -> u64 {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let tasks = text.split(' ').nth(3).and_then(|field| field.split_once('/')?.1.parse().ok());
-    tasks.unwrap_or(0)
-}
-
-/// Processes and threads in the sandbox that `bwrap` started; `None` if they cannot be told from others.
-fn tasks_inside(bubblewrap: u32) -> Option<u64> {
-    let children = fs::read_to_string(format!("/proc/{bubblewrap}/task/{bubblewrap}/children")).ok()?;
-    let first = children.split_whitespace().next()?;
-    let namespace = fs::read_link(format!("/proc/{first}/ns/pid")).ok()?;
-    let processes = fs::read_dir("/proc")
-        .ok()?
-        .flatten()
-        .filter(|entry| fs::read_link(entry.path().join("ns/pid")).is_ok_and(|other| other == namespace));
-    Some(processes.map(|entry| threads_of(&entry.path())).sum())
-}
-
-fn threads_of(process: &Path) -> u64 {
-    let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
-    // The name in parentheses may hold anything; the 18th field of what follows it is the number of threads.
-    let threads = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(17)?.parse().ok());
-    threads.unwrap_or(1)
 }

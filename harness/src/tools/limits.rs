@@ -47,6 +47,8 @@ pub(crate) const TASKS_MAX: u64 = 2_000;
 pub(crate) const OPEN_FILES_MAX: u64 = 16_384;
 /// Size of the sandbox's `/tmp` and of its `/run`: it is memory.
 pub(crate) const TMP_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Where the kernel refuses more: above what the runner ends a command for, so that it says why.
+pub(crate) const TASKS_KERNEL_MAX: u64 = TASKS_MAX + 500;
 /// How often the runner looks at the time and at the number of processes: a fork bomb makes a few hundred meanwhile.
 pub(crate) const WATCH_TICK: Duration = Duration::from_millis(50);
 /// How long the output of a command that has ended may take to come: its processes are being killed.
