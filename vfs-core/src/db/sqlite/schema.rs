@@ -6,7 +6,7 @@ use super::map_error;
 use crate::error::{Error, Kind, Result};
 
 /// Each step runs once, in a transaction of its own.
-const STEPS: [&str; 3] = [FIRST, SECOND, THIRD];
+const STEPS: [&str; 4] = [FIRST, SECOND, THIRD, FOURTH];
 
 const FIRST: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
@@ -159,6 +159,36 @@ CREATE TABLE turns (
     time INTEGER NOT NULL,
     row_hash BLOB NOT NULL,
     PRIMARY KEY (session, number)
+) WITHOUT ROWID, STRICT;
+";
+
+/// Side refs, retention, quotas and what gc needs (decision 0018).
+const FOURTH: &str = "
+ALTER TABLE packs ADD COLUMN emptied INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE orphans ADD COLUMN dead INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE workspaces ADD COLUMN retention TEXT;
+ALTER TABLE workspaces ADD COLUMN quota_bytes INTEGER;
+ALTER TABLE workspaces ADD COLUMN quota_files INTEGER;
+ALTER TABLE tenants ADD COLUMN retention TEXT;
+ALTER TABLE tenants ADD COLUMN quota_bytes INTEGER;
+ALTER TABLE tenants ADD COLUMN quota_files INTEGER;
+CREATE TABLE side_refs (
+    workspace BLOB NOT NULL REFERENCES workspaces,
+    name TEXT NOT NULL,
+    snapshot BLOB NOT NULL,
+    created INTEGER NOT NULL,
+    row_hash BLOB NOT NULL,
+    PRIMARY KEY (workspace, name)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE usage (
+    workspace BLOB PRIMARY KEY REFERENCES workspaces,
+    bytes INTEGER NOT NULL,
+    files INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;
+CREATE TABLE checked_packs (
+    pack BLOB PRIMARY KEY,
+    checked INTEGER NOT NULL,
+    damaged INTEGER NOT NULL
 ) WITHOUT ROWID, STRICT;
 ";
 
