@@ -2,6 +2,7 @@
 
 mod base;
 mod chance;
+mod chosen;
 mod config;
 mod documents;
 mod history;
@@ -64,6 +65,9 @@ pub struct RepoOptions {
     /// URL of the bucket (`file:///…`, `s3://bucket/prefix`, `memory:///`); `None` means what the data folder
     /// remembers, and at first `<data>/bucket`.
     pub bucket: Option<String>,
+    /// URL of a team's database (`postgres://user:password@host/database`); `None` means what the data folder
+    /// remembers, and at first SQLite in the folder itself.
+    pub database: Option<String>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
