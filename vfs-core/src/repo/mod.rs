@@ -135,6 +135,12 @@ impl Repo {
         open::in_memory(clock).await
     }
 
+    /// The repo of this database and this bucket. One engine of several: each has a value of its own.
+    #[cfg(feature = "testing")]
+    pub async fn open_with(database: Database, bucket: crate::bucket::Bucket, clock: Arc<dyn Clock>) -> Result<Repo> {
+        open::assemble(database, bucket, clock).await
+    }
+
     /// The objects.
     pub fn store(&self) -> &Store {
         &self.inner.store

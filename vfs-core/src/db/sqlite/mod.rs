@@ -74,8 +74,10 @@ impl Database {
 
     /// Starts a transaction that sees and blocks all other writers.
     pub async fn begin(&self) -> Result<Transaction> {
+        #[cfg(feature = "testing")]
+        crate::testing::step("begin").await?;
         let failed = |error| map_error(error, "a transaction could not be started");
-        match self.write.begin_with("BEGIN IMMEDIATE").await {
+        let transaction = match self.write.begin_with("BEGIN IMMEDIATE").await {
             Err(sqlx::Error::InvalidSavePointStatement) => {
                 // A commit failed on a full disk and SQLite rolled it back by itself: the connection still counts it.
                 let stuck = self.write.acquire().await.map_err(failed)?.detach();
@@ -83,12 +85,26 @@ impl Database {
                 self.write.begin_with("BEGIN IMMEDIATE").await.map_err(failed)
             }
             begun => begun.map_err(failed),
-        }
+        };
+        #[cfg(feature = "testing")]
+        let transaction = {
+            let mut transaction = transaction?;
+            if let Some(statement) = crate::testing::begun() {
+                sqlx::raw_sql(statement).execute(&mut *transaction).await.map_err(failed)?;
+            }
+            Ok(transaction)
+        };
+        transaction
     }
 
     /// Makes what a transaction wrote durable.
     pub async fn commit(&self, transaction: Transaction) -> Result<()> {
-        transaction.commit().await.map_err(|error| map_error(error, "a transaction could not be committed"))
+        #[cfg(feature = "testing")]
+        crate::testing::step("commit").await?;
+        transaction.commit().await.map_err(|error| map_error(error, "a transaction could not be committed"))?;
+        #[cfg(feature = "testing")]
+        crate::testing::step("committed").await?;
+        Ok(())
     }
 
     /// Closes all connections.
