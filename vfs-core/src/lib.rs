@@ -45,6 +45,8 @@ mod reach;
 pub mod repo;
 pub mod sessions;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod tree;
 pub mod workspace;
 

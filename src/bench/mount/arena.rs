@@ -10,34 +10,13 @@ use std::time::{Duration, Instant};
 
 use vfs_core::{Error, Kind, Result};
 
-use super::command::{program, run};
+use super::super::Scratch;
+use super::super::command::{program, run};
 
 /// Size of a loop file; it is sparse.
 const IMAGE: &str = "4G";
 /// How long the engine may take to start, and a mount to come and go.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A folder of this benchmark, removed at the end.
-#[derive(Debug)]
-pub(super) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(super) fn new() -> Result<Scratch> {
-        let path = std::env::temp_dir().join(format!("esker-bench-{}", std::process::id()));
-        fs::create_dir(&path).map_err(|error| Error::io(format!("cannot make {}", path.display()), error))?;
-        Ok(Scratch(path))
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A disk to work on.
 #[derive(Debug)]

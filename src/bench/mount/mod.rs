@@ -5,7 +5,6 @@
 //! requests is nearly the same everywhere. Knows the commands of `esker` only from outside, as a user does.
 
 mod arena;
-mod command;
 mod material;
 mod report;
 mod rows;
@@ -16,13 +15,11 @@ use std::time::Instant;
 use clap::Args;
 use vfs_core::{Error, Kind, Result};
 
+use super::{RUNS_MAX, Scratch, publish};
 use arena::Arena;
 use material::Material;
 use report::{Report, Row};
 use rows::{ROWS, Work};
-
-/// Repetitions beyond which nobody learns anything more.
-const RUNS_MAX: u32 = 100;
 
 /// Options of `bench mount`.
 #[derive(Debug, Args)]
@@ -52,7 +49,7 @@ pub(crate) fn run(options: &BenchMount, json: bool) -> Result<()> {
     if options.runs == 0 || options.runs > RUNS_MAX {
         return Err(Error::new(Kind::Invalid, format!("--runs is between 1 and {RUNS_MAX}")));
     }
-    let scratch = arena::Scratch::new()?;
+    let scratch = Scratch::new(&std::env::temp_dir())?;
     eprintln!("preparing (nothing of this is timed)");
     let wanted = |row: &&rows::Definition| options.only.as_ref().is_none_or(|text| row.name.contains(text.as_str()));
     let with_npm = ROWS.iter().filter(wanted).any(|row| row.name == rows::NPM_CI);
@@ -81,7 +78,7 @@ pub(crate) fn run(options: &BenchMount, json: bool) -> Result<()> {
         }
     }
     drop(arenas);
-    publish(&report, options, json)
+    publish(&report.json(), &report.markdown(), &options.json_file, &options.markdown, json)
 }
 
 /// One timed run of one row.
@@ -113,18 +110,6 @@ fn measure(row: &rows::Definition, work: &Work<'_>, arena: &Arena) -> Measured {
         Ok(Measured::Took { seconds, requests: after.zip(before).map(|(after, before)| after.saturating_sub(before)) })
     };
     timed().unwrap_or_else(|error: Error| Measured::Cannot { why: error.chain() })
-}
-
-fn publish(report: &Report, options: &BenchMount, json: bool) -> Result<()> {
-    let as_json = report.json();
-    let as_markdown = report.markdown();
-    for (file, text) in [(&options.json_file, &as_json), (&options.markdown, &as_markdown)] {
-        if let Some(file) = file {
-            std::fs::write(file, text).map_err(|error| Error::io(format!("cannot write {}", file.display()), error))?;
-        }
-    }
-    print!("{}", if json { as_json } else { as_markdown });
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::machine::{kernel, median, processors};
 use super::Measured;
 use super::arena::Arena;
 use super::material::Material;
@@ -120,25 +121,4 @@ fn row_markdown(row: &Row) -> String {
     let Some((local, esker)) = row.medians() else { return format!("| {} | | | | did not run |\n", row.name) };
     let requests = row.median_requests().map_or_else(String::new, |count| count.to_string());
     format!("| {} | {local:.3} | {esker:.3} | ×{:.2} | {requests} |\n", row.name, esker / local)
-}
-
-/// The middle value, or the mean of the two in the middle.
-pub(super) fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => None,
-        odd if odd % 2 == 1 => Some(sorted[middle]),
-        _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
-    }
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(0, usize::from)
-}
-
-fn kernel() -> String {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    release.trim().to_owned()
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use vfs_core::{Error, Kind, Result};
 
-use super::command::{program, run};
+use super::super::command::{program, run};
 use super::material::Material;
 
 /// What one row works with.

@@ -1,8 +1,9 @@
 //! The arithmetic, and rows on an ordinary folder: every row does what it says and says why if it cannot.
 
+use super::super::machine::median;
 use super::Measured;
 use super::material::Material;
-use super::report::{Row, median};
+use super::report::Row;
 use super::rows::{ROWS, Work};
 
 #[test]

@@ -233,7 +233,8 @@ pub(crate) fn postgresql() -> Option<Arc<Server>> {
         };
         fs::create_dir(&data).expect("a folder for its data");
         if root {
-            let chown = Command::new("chown").args(["-R", &format!("{POSTGRES_USER}:nogroup")]).arg(folder.path()).status();
+            let chown =
+                Command::new("chown").args(["-R", &format!("{POSTGRES_USER}:nogroup")]).arg(folder.path()).status();
             assert!(chown.is_ok_and(|status| status.success()), "the folder can be given to {POSTGRES_USER}");
         }
         let made = as_user(&initdb)
@@ -245,7 +246,13 @@ pub(crate) fn postgresql() -> Option<Arc<Server>> {
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let port = free_ports(1)[0];
         let mut command = as_user(&postgres);
-        command.current_dir(folder.path()).arg("-D").arg(&data).args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k"]);
+        command.current_dir(folder.path()).arg("-D").arg(&data).args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "-k",
+        ]);
         command.arg(folder.path());
         let psql = postgresql_program("psql")?;
         let answers = move |address: &str| {

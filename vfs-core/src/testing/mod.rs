@@ -1,0 +1,3 @@
+//! For tests only (feature `testing`): what they need of the inside.
+
+pub mod decoders;
