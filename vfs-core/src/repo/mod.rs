@@ -3,6 +3,8 @@
 mod base;
 mod chance;
 mod config;
+#[cfg(feature = "testing")]
+pub(crate) mod decoders;
 mod documents;
 mod history;
 mod leases;
