@@ -103,6 +103,19 @@ pub const READ_GAP_MAX: u64 = 32 * 1024;
 pub const READ_SPAN_MAX: u64 = 4 * 1024 * 1024;
 /// Requests that one read has under way at once.
 pub const READS_AT_ONCE: usize = 16;
+/// Parts of one upload that are on their way at once; with the one being filled, four are in memory.
+pub const UPLOAD_PARTS_AT_ONCE: usize = 3;
+/// A request to the bucket is made again at most this often, with pauses of 0.1, 0.2, 0.4 … seconds, and as much again
+/// by chance: some ten seconds of 503s are waited out.
+pub const RETRIES_MAX: usize = 7;
+/// See [`RETRIES_MAX`].
+pub const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
+/// See [`RETRIES_MAX`].
+pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
+/// No request is made again after this long: below [`MISS_DEADLINE`], so that the cause is named and not the deadline.
+pub const RETRY_TIME_MAX: Duration = Duration::from_secs(20);
+/// Half-written files in a local bucket that nobody has touched for this long are removed: no upload takes a week.
+pub const LEFTOVER_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Memory for plain tree nodes, blobs and snapshots that were read, in bytes.
 pub const OBJECT_CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// Connections to SQLite that read; one more writes.

@@ -81,9 +81,16 @@ impl Database {
 
     /// Starts a transaction that sees and blocks all other writers.
     pub async fn begin(&self) -> Result<Transaction> {
-        let open = self.backend.begin().await;
-        let begun = open.map(|open| Transaction(Connection::new(open)));
-        begun.map_err(|failure| map_error(failure, "a transaction could not be started"))
+        #[cfg(feature = "testing")]
+        crate::testing::step("begin").await?;
+        let failed = |failure| map_error(failure, "a transaction could not be started");
+        #[cfg_attr(not(feature = "testing"), allow(unused_mut))]
+        let mut open = self.backend.begin().await.map_err(failed)?;
+        #[cfg(feature = "testing")]
+        if let Some(statement) = crate::testing::begun() {
+            open.script(statement).await.map_err(failed)?;
+        }
+        Ok(Transaction(Connection::new(open)))
     }
 
     /// Makes what a transaction wrote durable. `Unavailable`: it may have been committed or not.
@@ -93,7 +100,12 @@ impl Database {
             let message = "a transaction in which a statement failed cannot be committed";
             return Err(Error::new(Kind::Internal, message));
         }
-        open.commit().await.map_err(|failure| map_error(failure, "a transaction could not be committed"))
+        #[cfg(feature = "testing")]
+        crate::testing::step("commit").await?;
+        open.commit().await.map_err(|failure| map_error(failure, "a transaction could not be committed"))?;
+        #[cfg(feature = "testing")]
+        crate::testing::step("committed").await?;
+        Ok(())
     }
 
     /// Closes all connections.

@@ -111,7 +111,12 @@ fn other_bucket(ours: &str, asked: &str) -> Error {
 }
 
 /// Proves that bucket and database belong together, or makes them so if both are new.
-async fn assemble(database: Database, bucket: Bucket, remember: &str, clock: Arc<dyn Clock>) -> Result<Repo> {
+pub(super) async fn assemble(
+    database: Database,
+    bucket: Bucket,
+    remember: &str,
+    clock: Arc<dyn Clock>,
+) -> Result<Repo> {
     let (repo, written) = repo_of(&database).await?;
     let config = match (Config::read(&bucket).await?, written) {
         (Some(config), _) => config,
