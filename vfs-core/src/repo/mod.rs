@@ -3,6 +3,8 @@
 mod base;
 mod chance;
 mod config;
+#[cfg(feature = "testing")]
+pub(crate) mod decoders;
 mod documents;
 mod history;
 mod leases;
@@ -263,6 +265,9 @@ impl Repo {
     /// Condemns packs that nothing reaches and deletes those whose grace period is over. Any doubt deletes nothing.
     pub async fn gc(&self, options: GcOptions, progress: &OnProgress) -> Result<GcReport> {
         self.inner.sessions.forget_idle(self.now());
+        if options.delete {
+            self.store().bucket().remove_leftovers(crate::limits::LEFTOVER_AGE).await?;
+        }
         crate::gc::gc(self.store(), options, progress).await
     }
 

@@ -8,6 +8,7 @@
 //! | `bucket` | [`FaultyStore`]: any object store, with faults |
 //! | `upload` | the same for uploads in parts |
 //! | `turnstile` | actors that pass one at a time, as a seed says |
+//! | `decoders` | what is read from untrusted bytes, for fuzzers |
 //! | `sabotage` | switches that break an invariant, so that the tests can prove that they see it |
 //!
 //! Keeps true: without a turnstile and without rules nothing of this changes what the crate does. Only built with the
@@ -17,6 +18,7 @@ mod bucket;
 mod chance;
 mod clock;
 mod database;
+pub mod decoders;
 mod faults;
 pub mod sabotage;
 mod threads;
