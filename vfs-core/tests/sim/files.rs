@@ -114,10 +114,15 @@ pub(crate) async fn files(repo: &Repo, snapshot: SnapshotId) -> Result<Files> {
     let Body::Directory(subtree) = repo.snapshot(snapshot).await?.root.body else {
         return Err(Error::corrupt("the root is no directory"));
     };
-    let nodes = repo.trees(&[subtree.tree]).await?;
-    let TreeNode::Leaf(entries) = &*nodes[0] else { panic!("these tests make small directories") };
-    let mut files = Files::new();
-    for entry in entries {
+    let (mut files, mut waiting) = (Files::new(), vec![subtree.tree]);
+    let mut entries = Vec::new();
+    while let Some(tree) = waiting.pop() {
+        match &*repo.trees(&[tree]).await?[0] {
+            TreeNode::Leaf(more) => entries.extend(more.iter().cloned()),
+            TreeNode::Interior { children, .. } => waiting.extend(children.iter().map(|child| child.subtree.tree)),
+        }
+    }
+    for entry in &entries {
         let Target::Node(node) = &entry.target else { panic!("these tests make no hard links") };
         let bytes = match &node.body {
             Body::File(Content::Chunk(chunk)) => repo.chunks(&[*chunk]).await?.concat().into(),

@@ -59,10 +59,14 @@ pub(crate) struct Story {
 
 impl World {
     pub(crate) async fn new(seed: u64) -> World {
+        World::on(seed, Database::in_memory().await.unwrap()).await
+    }
+
+    /// A world on this database.
+    pub(crate) async fn on(seed: u64, database: Database) -> World {
         seed_ids(Some(seed));
         let (memory, faults) = (Arc::new(InMemory::new()), Arc::new(Faults::new(seed)));
         let store = FaultyStore::new(memory.clone(), faults.clone());
-        let database = Database::in_memory().await.unwrap();
         World { seed, memory, store, faults, database, clock: Arc::default(), model: Model::default() }
     }
 
@@ -88,7 +92,13 @@ impl World {
     pub(crate) async fn run(&self, plan: &Plan) -> Story {
         let mut story = Story::default();
         // The first engine makes the repo before anything goes wrong.
-        drop(self.engine().await.unwrap());
+        let first = self.engine().await.unwrap();
+        for number in 0..plan.mix.names {
+            let name = format!("w{number}");
+            let info = first.create_workspace(&name, None, None).await.unwrap();
+            self.model.made(info.id, &name, info.head, Some(Default::default()));
+        }
+        drop(first);
         self.faults.set(plan.rules.iter().copied());
         self.drive(plan, &mut story).await;
         self.faults.set([]);

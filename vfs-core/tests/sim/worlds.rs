@@ -65,7 +65,7 @@ pub(crate) fn run(test: &str, seed: u64, plan: &Plan) -> Story {
 }
 
 /// Runs many, and says what happened in them.
-fn run_all(test: &str, short: u64, plan: &Plan) -> Story {
+pub(crate) fn run_all(test: &str, short: u64, plan: &Plan) -> Story {
     let mut sum = Story::default();
     let seeds = seeds(short);
     let count = seeds.len();
