@@ -1,19 +1,18 @@
 //! Workspaces by name and id.
 
-use sqlx::sqlite::SqliteRow;
 
-use super::{Columns, Connection, map_error, time_to_sql};
+use super::{Columns, Connection, Failure, Row, map_error, query, time_to_sql};
 use crate::db::WorkspaceRow;
 use crate::error::{Error, Kind, Result};
 use crate::id::WorkspaceId;
 
-fn failed(error: sqlx::Error) -> Error {
+fn failed(error: Failure) -> Error {
     map_error(error, "the list of workspaces could not be read or written")
 }
 
 /// Adds one; `AlreadyExists` if the name is taken.
 pub async fn insert(connection: &mut Connection, tenant: i64, row: &WorkspaceRow) -> Result<()> {
-    let inserted = sqlx::query("INSERT INTO workspaces (id, tenant, name, source, created) VALUES (?, ?, ?, ?, ?)")
+    let inserted = query("INSERT INTO workspaces (id, tenant, name, source, created) VALUES (?, ?, ?, ?, ?)")
         .bind(&row.id.as_bytes()[..])
         .bind(tenant)
         .bind(&row.name)
@@ -31,7 +30,7 @@ pub async fn insert(connection: &mut Connection, tenant: i64, row: &WorkspaceRow
 
 /// All of a tenant, by name.
 pub async fn all(connection: &mut Connection, tenant: i64) -> Result<Vec<WorkspaceRow>> {
-    let rows = sqlx::query("SELECT id, name, source, created FROM workspaces WHERE tenant = ? ORDER BY name")
+    let rows = query("SELECT id, name, source, created FROM workspaces WHERE tenant = ? ORDER BY name")
         .bind(tenant)
         .fetch_all(connection)
         .await
@@ -41,7 +40,7 @@ pub async fn all(connection: &mut Connection, tenant: i64) -> Result<Vec<Workspa
 
 /// One by its id.
 pub async fn by_id(connection: &mut Connection, tenant: i64, id: WorkspaceId) -> Result<Option<WorkspaceRow>> {
-    let row = sqlx::query("SELECT id, name, source, created FROM workspaces WHERE tenant = ? AND id = ?")
+    let row = query("SELECT id, name, source, created FROM workspaces WHERE tenant = ? AND id = ?")
         .bind(tenant)
         .bind(&id.as_bytes()[..])
         .fetch_optional(connection)
@@ -52,7 +51,7 @@ pub async fn by_id(connection: &mut Connection, tenant: i64, id: WorkspaceId) ->
 
 /// One by its name.
 pub async fn by_name(connection: &mut Connection, tenant: i64, name: &str) -> Result<Option<WorkspaceRow>> {
-    let row = sqlx::query("SELECT id, name, source, created FROM workspaces WHERE tenant = ? AND name = ?")
+    let row = query("SELECT id, name, source, created FROM workspaces WHERE tenant = ? AND name = ?")
         .bind(tenant)
         .bind(name)
         .fetch_optional(connection)
@@ -69,12 +68,12 @@ pub async fn remove(connection: &mut Connection, id: WorkspaceId) -> Result<()> 
         "DELETE FROM refs WHERE workspace = ?",
         "DELETE FROM workspaces WHERE id = ?",
     ] {
-        sqlx::query(statement).bind(&id.as_bytes()[..]).execute(&mut *connection).await.map_err(failed)?;
+        query(statement).bind(&id.as_bytes()[..]).execute(&mut *connection).await.map_err(failed)?;
     }
     Ok(())
 }
 
-fn read(row: &SqliteRow) -> Result<WorkspaceRow> {
+fn read(row: &Row) -> Result<WorkspaceRow> {
     let columns = Columns(row);
     Ok(WorkspaceRow {
         id: WorkspaceId::from_bytes(columns.array("id")?),

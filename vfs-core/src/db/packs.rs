@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sqlx::{QueryBuilder, Sqlite};
-
-use super::{Columns, Connection, map_error, time_to_sql, to_sql};
+use super::{Builder, Columns, Connection, Failure, map_error, query, time_to_sql, to_sql};
 use crate::clock::Time;
 use crate::db::{Location, PackRow};
 use crate::error::{Error, Kind, Result};
@@ -12,14 +10,14 @@ use crate::id::{ObjectId, ObjectKind, PackId};
 use crate::limits::LOOKUP_MAX;
 use crate::pack::{Pack, PackClass, PackEntry};
 
-fn failed(error: sqlx::Error) -> Error {
+fn failed(error: Failure) -> Error {
     map_error(error, "the index could not be read or written")
 }
 
 /// Adds a pack that is durable in the bucket and its objects. Returns the packs that hold these objects now: another
 /// batch may have stored some of them a moment earlier. Belongs into a transaction.
 pub async fn register(connection: &mut Connection, tenant: i64, pack: &Pack, now: Time) -> Result<BTreeSet<PackId>> {
-    sqlx::query(
+    query(
         "INSERT INTO packs (tenant, pack, class, size, objects, created) VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT (pack) DO UPDATE SET condemned_at = NULL",
     )
@@ -32,11 +30,12 @@ pub async fn register(connection: &mut Connection, tenant: i64, pack: &Pack, now
     .execute(&mut *connection)
     .await
     .map_err(failed)?;
-    let number: i64 = sqlx::query_scalar("SELECT id FROM packs WHERE pack = ?")
+    let row = query("SELECT id FROM packs WHERE pack = ?")
         .bind(&pack.id.as_bytes()[..])
         .fetch_one(&mut *connection)
         .await
         .map_err(failed)?;
+    let number = Columns(&row).signed("id")?;
     let mut added = 0;
     for entries in pack.entries.chunks(LOOKUP_MAX) {
         added += insert_objects(connection, tenant, number, entries).await?;
@@ -50,21 +49,23 @@ pub async fn register(connection: &mut Connection, tenant: i64, pack: &Pack, now
 }
 
 async fn insert_objects(connection: &mut Connection, tenant: i64, pack: i64, entries: &[PackEntry]) -> Result<u64> {
-    let mut query =
-        QueryBuilder::<Sqlite>::new("INSERT INTO objects (tenant, kind, hash, pack, offset, stored, plain, flags) ");
-    query.push_values(entries, |mut row, entry| {
-        row.push_bind(tenant)
-            .push_bind(entry.id.kind as i64)
-            .push_bind(entry.id.hash.to_vec())
-            .push_bind(pack)
-            .push_bind(to_sql(entry.offset))
-            .push_bind(i64::from(entry.stored_length))
-            .push_bind(i64::from(entry.plain_length))
-            .push_bind(i64::from(entry.flags()));
+    let head = "INSERT INTO objects (tenant, kind, hash, pack, \"offset\", stored, plain, flags) ";
+    let mut insert = Builder::new(head);
+    insert.push_values(entries, |entry| {
+        [
+            tenant.into(),
+            (entry.id.kind as i64).into(),
+            entry.id.hash[..].into(),
+            pack.into(),
+            to_sql(entry.offset).into(),
+            i64::from(entry.stored_length).into(),
+            i64::from(entry.plain_length).into(),
+            i64::from(entry.flags()).into(),
+        ]
     });
-    query.push(" ON CONFLICT DO NOTHING");
-    let result = query.build().execute(connection).await.map_err(failed)?;
-    Ok(result.rows_affected())
+    insert.push(" ON CONFLICT DO NOTHING");
+    // Only the length of a full part comes again and again.
+    insert.build(entries.len() == LOOKUP_MAX).execute(connection).await.map_err(failed)
 }
 
 /// Where these objects are; those that are not stored are missing from the answer.
@@ -89,19 +90,15 @@ async fn locate_part(
     ids: &[&ObjectId],
     found: &mut HashMap<ObjectId, Location>,
 ) -> Result<()> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT o.hash, o.offset, o.stored, o.plain, o.flags, p.pack FROM objects o JOIN packs p ON p.id = o.pack
+    let mut query = Builder::new(
+        "SELECT o.hash, o.\"offset\", o.stored, o.plain, o.flags, p.pack FROM objects o JOIN packs p ON p.id = o.pack
          WHERE o.tenant = ",
     );
     query.push_bind(tenant).push(" AND o.kind = ").push_bind(kind as i64).push(" AND o.hash IN (");
-    let mut hashes = query.separated(", ");
-    for id in ids {
-        hashes.push_bind(id.hash.to_vec());
-    }
-    query.push(")");
+    query.push_list(ids.iter().map(|id| &id.hash[..])).push(")");
     // Only the two common lengths are worth keeping a prepared statement.
     let common = ids.len() == 1 || ids.len() == LOOKUP_MAX;
-    for row in query.build().persistent(common).fetch_all(connection).await.map_err(failed)? {
+    for row in query.build(common).fetch_all(connection).await.map_err(failed)? {
         let columns = Columns(&row);
         let id = ObjectId { kind, hash: columns.array("hash")? };
         found.insert(id, read_location(&columns, id)?);
@@ -122,7 +119,7 @@ fn read_location(columns: &Columns<'_>, id: ObjectId) -> Result<Location> {
 
 /// All packs.
 pub async fn all(connection: &mut Connection, tenant: i64) -> Result<Vec<PackRow>> {
-    let rows = sqlx::query("SELECT pack, class, size, objects, created, condemned_at FROM packs WHERE tenant = ?")
+    let rows = query("SELECT pack, class, size, objects, created, condemned_at FROM packs WHERE tenant = ?")
         .bind(tenant)
         .fetch_all(connection)
         .await
@@ -144,9 +141,9 @@ pub async fn all(connection: &mut Connection, tenant: i64) -> Result<Vec<PackRow
 
 /// The objects that the index puts into a pack, by offset.
 pub async fn objects_of(connection: &mut Connection, pack: PackId) -> Result<Vec<PackEntry>> {
-    let rows = sqlx::query(
-        "SELECT o.kind, o.hash, o.offset, o.stored, o.plain, o.flags, p.pack FROM objects o
-         JOIN packs p ON p.id = o.pack WHERE p.pack = ? ORDER BY o.offset",
+    let rows = query(
+        "SELECT o.kind, o.hash, o.\"offset\", o.stored, o.plain, o.flags, p.pack FROM objects o
+         JOIN packs p ON p.id = o.pack WHERE p.pack = ? ORDER BY o.\"offset\"",
     )
     .bind(&pack.as_bytes()[..])
     .fetch_all(connection)
@@ -163,24 +160,27 @@ pub async fn objects_of(connection: &mut Connection, pack: PackId) -> Result<Vec
 
 /// How many objects the index holds.
 pub async fn count_objects(connection: &mut Connection, tenant: i64) -> Result<u64> {
-    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM objects WHERE tenant = ?")
+    let row = query("SELECT COUNT(*) AS count FROM objects WHERE tenant = ?")
         .bind(tenant)
         .fetch_one(connection)
         .await
         .map_err(failed)?;
-    Ok(count.unsigned_abs())
+    Columns(&row).number("count")
 }
 
 /// Sees to it that these packs stay: none of them is condemned any more. `Conflict` if one is gone. Belongs into the
 /// transaction that makes their objects reachable.
 pub async fn revive(connection: &mut Connection, packs: &BTreeSet<PackId>) -> Result<()> {
+    if sabotaged!(SkipRevive) {
+        return Ok(());
+    }
     for pack in packs {
-        let result = sqlx::query("UPDATE packs SET condemned_at = NULL WHERE pack = ?")
+        let result = query("UPDATE packs SET condemned_at = NULL WHERE pack = ?")
             .bind(&pack.as_bytes()[..])
             .execute(&mut *connection)
             .await
             .map_err(failed)?;
-        if result.rows_affected() == 0 {
+        if result == 0 {
             let message = "gc removed objects that this change builds on while it was being made: try again";
             return Err(Error::new(Kind::Conflict, message));
         }
@@ -190,7 +190,7 @@ pub async fn revive(connection: &mut Connection, packs: &BTreeSet<PackId>) -> Re
 
 /// Notes when a pack was found unreachable; `None` takes that back.
 pub async fn condemn(connection: &mut Connection, pack: PackId, at: Option<Time>) -> Result<()> {
-    sqlx::query("UPDATE packs SET condemned_at = ? WHERE pack = ?")
+    query("UPDATE packs SET condemned_at = ? WHERE pack = ?")
         .bind(at.map(time_to_sql))
         .bind(&pack.as_bytes()[..])
         .execute(connection)
@@ -207,13 +207,9 @@ pub async fn remove(connection: &mut Connection, packs: &[PackId]) -> Result<()>
             "DELETE FROM objects WHERE pack IN (SELECT id FROM packs WHERE pack IN (",
             "DELETE FROM packs WHERE id IN (SELECT id FROM packs WHERE pack IN (",
         ] {
-            let mut query = QueryBuilder::<Sqlite>::new(head);
-            let mut names = query.separated(", ");
-            for pack in part {
-                names.push_bind(pack.as_bytes().to_vec());
-            }
-            query.push("))");
-            query.build().persistent(false).execute(&mut *connection).await.map_err(failed)?;
+            let mut delete = Builder::new(head);
+            delete.push_list(part.iter().map(|pack| &pack.as_bytes()[..])).push("))");
+            delete.build(false).execute(&mut *connection).await.map_err(failed)?;
         }
     }
     Ok(())

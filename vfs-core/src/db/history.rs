@@ -1,8 +1,7 @@
 //! Histories: what each ref pointed at, like a reflog. gc marks from them.
 
-use sqlx::sqlite::SqliteRow;
 
-use super::{Columns, Connection, map_error, time_to_sql, to_sql};
+use super::{Columns, Connection, Failure, Row, map_error, query, time_to_sql, to_sql};
 use crate::clock::Time;
 use crate::db::HistoryRow;
 use crate::db::row::check_row;
@@ -10,16 +9,19 @@ use crate::error::{Error, Result};
 use crate::id::{SnapshotId, WorkspaceId};
 use crate::limits::{AUTOMATIC_KEPT, AUTOMATIC_SPAN};
 
-fn failed(error: sqlx::Error) -> Error {
+fn failed(error: Failure) -> Error {
     map_error(error, "a history could not be read or written")
 }
 
 /// Writes a row, over the one with the same sequence if there is one.
 pub async fn put(connection: &mut Connection, workspace: WorkspaceId, row: &HistoryRow) -> Result<()> {
-    sqlx::query(
-        "INSERT OR REPLACE INTO history
+    query(
+        "INSERT INTO history
          (workspace, sequence, snapshot, time, automatic, message, author, session, turn, row_hash)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workspace, sequence) DO UPDATE SET
+         snapshot = excluded.snapshot, time = excluded.time, automatic = excluded.automatic,
+         message = excluded.message, author = excluded.author, session = excluded.session, turn = excluded.turn,
+         row_hash = excluded.row_hash",
     )
     .bind(&workspace.as_bytes()[..])
     .bind(to_sql(row.sequence))
@@ -44,9 +46,9 @@ pub async fn newest(
     all: bool,
     limit: u64,
 ) -> Result<Vec<HistoryRow>> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT workspace, sequence, snapshot, time, automatic, message, author, session, turn, row_hash
-         FROM history WHERE workspace = ? AND (? OR automatic = 0) ORDER BY sequence DESC LIMIT ?",
+         FROM history WHERE workspace = ? AND (? = 1 OR automatic = 0) ORDER BY sequence DESC LIMIT ?",
     )
     .bind(&workspace.as_bytes()[..])
     .bind(all)
@@ -59,7 +61,7 @@ pub async fn newest(
 
 /// The row with this sequence.
 pub async fn at(connection: &mut Connection, workspace: WorkspaceId, sequence: u64) -> Result<Option<HistoryRow>> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT workspace, sequence, snapshot, time, automatic, message, author, session, turn, row_hash
          FROM history WHERE workspace = ? AND sequence = ?",
     )
@@ -73,8 +75,8 @@ pub async fn at(connection: &mut Connection, workspace: WorkspaceId, sequence: u
 
 /// Whether any history of the tenant holds a snapshot.
 pub async fn holds(connection: &mut Connection, tenant: i64, snapshot: SnapshotId) -> Result<bool> {
-    let found: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM history h JOIN workspaces w ON w.id = h.workspace
+    let found = query(
+        "SELECT h.sequence FROM history h JOIN workspaces w ON w.id = h.workspace
          WHERE h.snapshot = ? AND w.tenant = ? LIMIT 1",
     )
     .bind(&snapshot.as_bytes()[..])
@@ -91,7 +93,7 @@ pub async fn holding(
     workspace: WorkspaceId,
     snapshot: SnapshotId,
 ) -> Result<Option<HistoryRow>> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT workspace, sequence, snapshot, time, automatic, message, author, session, turn, row_hash
          FROM history WHERE workspace = ? AND snapshot = ? ORDER BY automatic, sequence DESC LIMIT 1",
     )
@@ -106,7 +108,7 @@ pub async fn holding(
 /// Of the automatic rows that are older than an hour, keeps the newest of each hour; never touches the newest two rows.
 pub async fn thin(connection: &mut Connection, workspace: WorkspaceId, now: Time) -> Result<u64> {
     let kept_since = Time::from_nanos(now.as_nanos() - AUTOMATIC_KEPT.as_nanos() as i128);
-    let result = sqlx::query(
+    let result = query(
         "DELETE FROM history WHERE workspace = ?1 AND automatic = 1 AND time < ?2
          AND sequence < (SELECT MAX(sequence) - 1 FROM history WHERE workspace = ?1)
          AND sequence NOT IN (SELECT MAX(sequence) FROM history
@@ -118,10 +120,10 @@ pub async fn thin(connection: &mut Connection, workspace: WorkspaceId, now: Time
     .execute(connection)
     .await
     .map_err(failed)?;
-    Ok(result.rows_affected())
+    Ok(result)
 }
 
-fn read(row: &SqliteRow) -> Result<HistoryRow> {
+fn read(row: &Row) -> Result<HistoryRow> {
     let columns = Columns(row);
     let found = HistoryRow {
         sequence: columns.number("sequence")?,

@@ -1,8 +1,5 @@
-//! The tables, and how an older file gets them. `PRAGMA user_version` counts the steps.
+//! The tables, and how an older database gets them: numbered steps, written once, in SQLite's words.
 
-use sqlx::SqlitePool;
-
-use super::map_error;
 use crate::error::{Error, Kind, Result};
 
 /// Each step runs once, in a transaction of its own.
@@ -192,23 +189,16 @@ CREATE TABLE checked_packs (
 ) WITHOUT ROWID, STRICT;
 ";
 
-/// Runs the steps that the file has not seen; refuses a file of a newer Esker.
-pub(super) async fn migrate(pool: &SqlitePool) -> Result<()> {
-    let failed = |error| map_error(error, "the tables of the database could not be made");
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *transaction).await.map_err(failed)?;
-    let done = usize::try_from(version).unwrap_or(usize::MAX);
-    if done > STEPS.len() {
+/// How many steps there are.
+pub(super) fn newest() -> i64 {
+    STEPS.len() as i64
+}
+
+/// The steps that a database with this version has not seen; refuses one of a newer Esker.
+pub(super) fn steps_after(version: i64) -> Result<&'static [&'static str]> {
+    usize::try_from(version).ok().and_then(|done| STEPS.get(done..)).ok_or_else(|| {
         let message =
             format!("the database has schema version {version}, this Esker knows {}: use a newer Esker", STEPS.len());
-        return Err(Error::new(Kind::Unsupported, message));
-    }
-    for step in &STEPS[done..] {
-        sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(failed)?;
-    }
-    if done < STEPS.len() {
-        let version = format!("PRAGMA user_version = {}", STEPS.len());
-        sqlx::raw_sql(sqlx::AssertSqlSafe(version)).execute(&mut *transaction).await.map_err(failed)?;
-    }
-    transaction.commit().await.map_err(failed)
+        Error::new(Kind::Unsupported, message)
+    })
 }

@@ -1,18 +1,18 @@
 //! Refs: what each workspace points at. They move by compare-and-set only, inside a transaction.
 
-use super::{Columns, Connection, map_error, to_sql};
+use super::{Columns, Connection, Failure, map_error, query, to_sql};
 use crate::db::RefRow;
 use crate::db::row::check_row;
 use crate::error::{Error, Kind, Result};
 use crate::id::{HolderId, SnapshotId, WorkspaceId};
 
-fn failed(error: sqlx::Error) -> Error {
+fn failed(error: Failure) -> Error {
     map_error(error, "a ref could not be read or written")
 }
 
 /// The ref of a workspace; `NotFound` if there is no such workspace.
 pub async fn get(connection: &mut Connection, workspace: WorkspaceId) -> Result<RefRow> {
-    let row = sqlx::query("SELECT snapshot, epoch, sequence, holder, position, row_hash FROM refs WHERE workspace = ?")
+    let row = query("SELECT snapshot, epoch, sequence, holder, position, row_hash FROM refs WHERE workspace = ?")
         .bind(&workspace.as_bytes()[..])
         .fetch_optional(connection)
         .await
@@ -38,7 +38,7 @@ pub async fn get(connection: &mut Connection, workspace: WorkspaceId) -> Result<
 /// Writes a ref.
 pub async fn put(connection: &mut Connection, row: &RefRow) -> Result<()> {
     let holder = row.covered.map(|(holder, _)| holder.as_bytes().to_vec());
-    sqlx::query(
+    query(
         "INSERT INTO refs (workspace, snapshot, epoch, sequence, holder, position, row_hash)
          VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workspace) DO UPDATE SET
          snapshot = excluded.snapshot, epoch = excluded.epoch, sequence = excluded.sequence,

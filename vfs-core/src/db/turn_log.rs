@@ -1,23 +1,22 @@
 //! Turn logs: events, each chained to the one before, and the turns that have ended.
 
-use futures::TryStreamExt;
-use sqlx::sqlite::SqliteRow;
+use std::ops::ControlFlow;
 
-use super::{Columns, Connection, map_error, time_to_sql, to_sql};
+use super::{Columns, Connection, Failure, Row, map_error, query, time_to_sql, to_sql};
 use crate::db::row::check_row;
 use crate::db::session_row::Chain;
 use crate::db::{EventRow, SessionRow, TurnRow};
 use crate::error::{Error, Result};
 use crate::id::{SessionId, SnapshotId};
 
-fn failed(error: sqlx::Error) -> Error {
+fn failed(error: Failure) -> Error {
     map_error(error, "a turn log could not be read or written")
 }
 
 /// Appends an event and says so in the session's row, which the caller puts. Belongs into a transaction.
 pub async fn append(connection: &mut Connection, session: &mut SessionRow, event: &EventRow) -> Result<()> {
     let chain = event.chain(session.id, &session.last_chain);
-    sqlx::query(
+    query(
         "INSERT INTO events (session, sequence, key, kind, turn, tool_call, time, epoch, data, chain)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
@@ -41,7 +40,7 @@ pub async fn append(connection: &mut Connection, session: &mut SessionRow, event
 
 /// The event with this key.
 pub async fn by_key(connection: &mut Connection, session: SessionId, key: &str) -> Result<Option<EventRow>> {
-    let row = sqlx::query("SELECT * FROM events WHERE session = ? AND key = ?")
+    let row = query("SELECT * FROM events WHERE session = ? AND key = ?")
         .bind(session.to_hex())
         .bind(key)
         .fetch_optional(&mut *connection)
@@ -65,27 +64,37 @@ pub async fn page(
 ) -> Result<Vec<EventRow>> {
     let mut events = Vec::new();
     let mut at = chain_at(connection, session.id, after.min(session.last_sequence)).await?;
-    let mut rows = sqlx::query(
+    let (mut bytes, mut broken) = (0, None);
+    let mut hear = |row: Row| {
+        let heard = read(&row).and_then(|(event, chain)| {
+            at.step(&event, &chain)?;
+            Ok(event)
+        });
+        match heard {
+            Ok(event) => {
+                bytes += event.data.len();
+                events.push(event);
+            }
+            Err(error) => broken = Some(error),
+        }
+        if broken.is_some() || bytes >= bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    query(
         "SELECT * FROM events WHERE session = ? AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?",
     )
     .bind(session.id.to_hex())
     .bind(to_sql(after))
     .bind(to_sql(session.last_sequence))
     .bind(to_sql(limit))
-    .fetch(connection);
-    let mut bytes = 0;
-    while (events.len() as u64) < limit && bytes < bytes_max {
-        let Some(row) = rows.try_next().await.map_err(failed)? else {
-            // Here the log ends, and the session's row says where it must.
-            at.compare(session)?;
-            return Ok(events);
-        };
-        let (event, chain) = read(&row)?;
-        at.step(&event, &chain)?;
-        bytes += event.data.len();
-        events.push(event);
+    .fetch(connection, &mut hear)
+    .await
+    .map_err(failed)?;
+    if let Some(error) = broken {
+        return Err(error);
     }
-    if at.is_at(session.last_sequence) {
+    // Where the log ends, the session's row says where it must.
+    let ends = (events.len() as u64) < limit && bytes < bytes_max;
+    if ends || at.is_at(session.last_sequence) {
         at.compare(session)?;
     }
     Ok(events)
@@ -96,7 +105,7 @@ async fn chain_at(connection: &mut Connection, session: SessionId, sequence: u64
     if sequence == 0 {
         return Ok(Chain::start(session));
     }
-    let row = sqlx::query("SELECT chain FROM events WHERE session = ? AND sequence = ?")
+    let row = query("SELECT chain FROM events WHERE session = ? AND sequence = ?")
         .bind(session.to_hex())
         .bind(to_sql(sequence))
         .fetch_optional(connection)
@@ -112,7 +121,7 @@ async fn chain_at(connection: &mut Connection, session: SessionId, sequence: u64
 
 /// Sessions with events or turns that no row of a session knows, for whoever looks for damage.
 pub async fn strangers(connection: &mut Connection) -> Result<Vec<String>> {
-    sqlx::query_scalar(
+    let rows = query(
         "SELECT e.session FROM events e LEFT JOIN sessions s ON s.id = e.session
          WHERE s.id IS NULL OR e.sequence > s.last_sequence OR e.sequence < 1
          UNION SELECT t.session FROM turns t LEFT JOIN sessions s ON s.id = t.session
@@ -120,12 +129,13 @@ pub async fn strangers(connection: &mut Connection) -> Result<Vec<String>> {
     )
     .fetch_all(connection)
     .await
-    .map_err(failed)
+    .map_err(failed)?;
+    rows.iter().map(|row| Columns(row).text("session")).collect()
 }
 
 /// Writes the record of a turn.
 pub async fn put_turn(connection: &mut Connection, session: SessionId, turn: &TurnRow) -> Result<()> {
-    sqlx::query(
+    query(
         "INSERT INTO turns (session, number, snapshot, before, documents, time, row_hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(session.to_hex())
@@ -143,7 +153,7 @@ pub async fn put_turn(connection: &mut Connection, session: SessionId, turn: &Tu
 
 /// The record of one turn.
 pub async fn turn(connection: &mut Connection, session: SessionId, number: u64) -> Result<Option<TurnRow>> {
-    let row = sqlx::query("SELECT * FROM turns WHERE session = ? AND number = ?")
+    let row = query("SELECT * FROM turns WHERE session = ? AND number = ?")
         .bind(session.to_hex())
         .bind(to_sql(number))
         .fetch_optional(connection)
@@ -154,7 +164,7 @@ pub async fn turn(connection: &mut Connection, session: SessionId, number: u64) 
 
 /// The turns that have ended, in order; as many as the session's row says.
 pub async fn turns(connection: &mut Connection, session: &SessionRow) -> Result<Vec<TurnRow>> {
-    let rows = sqlx::query("SELECT * FROM turns WHERE session = ? AND number <= ? ORDER BY number")
+    let rows = query("SELECT * FROM turns WHERE session = ? AND number <= ? ORDER BY number")
         .bind(session.id.to_hex())
         .bind(to_sql(session.turns))
         .fetch_all(connection)
@@ -172,7 +182,7 @@ pub async fn turns(connection: &mut Connection, session: &SessionRow) -> Result<
     }
 }
 
-fn read(row: &SqliteRow) -> Result<(EventRow, [u8; 32])> {
+fn read(row: &Row) -> Result<(EventRow, [u8; 32])> {
     let columns = Columns(row);
     let event = EventRow {
         sequence: columns.number("sequence")?,
@@ -187,7 +197,7 @@ fn read(row: &SqliteRow) -> Result<(EventRow, [u8; 32])> {
     Ok((event, columns.array("chain")?))
 }
 
-fn read_turn(row: &SqliteRow, session: SessionId) -> Result<TurnRow> {
+fn read_turn(row: &Row, session: SessionId) -> Result<TurnRow> {
     let columns = Columns(row);
     let documents = serde_json::from_str(&columns.text("documents")?).map_err(|error| {
         Error::corrupt("the documents of a turn make no sense: the database is damaged").because(error)

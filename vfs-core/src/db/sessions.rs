@@ -1,20 +1,19 @@
 //! Sessions: one row each, which also guards the end of its turn log.
 
-use sqlx::sqlite::SqliteRow;
 
-use super::{Columns, Connection, map_error, time_to_sql, to_sql};
+use super::{Columns, Connection, Failure, Row, map_error, query, time_to_sql, to_sql};
 use crate::db::SessionRow;
 use crate::db::row::check_row;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, SnapshotId, WorkspaceId};
 
-fn failed(error: sqlx::Error) -> Error {
+fn failed(error: Failure) -> Error {
     map_error(error, "a session could not be read or written")
 }
 
 /// Writes a session.
 pub async fn put(connection: &mut Connection, tenant: i64, row: &SessionRow) -> Result<()> {
-    sqlx::query(
+    query(
         "INSERT INTO sessions (id, tenant, workspace, agent, user_name, title, ended, created, epoch, owner, last_seen,
          last_sequence, last_chain, turns, began_on, row_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, epoch = excluded.epoch, owner = excluded.owner,
@@ -45,7 +44,7 @@ pub async fn put(connection: &mut Connection, tenant: i64, row: &SessionRow) -> 
 
 /// One session.
 pub async fn get(connection: &mut Connection, tenant: i64, id: SessionId) -> Result<Option<SessionRow>> {
-    let row = sqlx::query("SELECT * FROM sessions WHERE tenant = ? AND id = ?")
+    let row = query("SELECT * FROM sessions WHERE tenant = ? AND id = ?")
         .bind(tenant)
         .bind(id.to_hex())
         .fetch_optional(connection)
@@ -56,7 +55,7 @@ pub async fn get(connection: &mut Connection, tenant: i64, id: SessionId) -> Res
 
 /// The first two ids that start with `prefix`, which must be hexadecimal.
 pub async fn starting_with(connection: &mut Connection, tenant: i64, prefix: &str) -> Result<Vec<SessionId>> {
-    let ids: Vec<String> = sqlx::query_scalar(
+    let rows = query(
         "SELECT id FROM sessions WHERE tenant = ?1 AND id >= ?2 AND id < ?2 || 'g' ORDER BY id LIMIT 2",
     )
     .bind(tenant)
@@ -64,7 +63,7 @@ pub async fn starting_with(connection: &mut Connection, tenant: i64, prefix: &st
     .fetch_all(connection)
     .await
     .map_err(failed)?;
-    ids.iter().map(|id| id.parse()).collect()
+    rows.iter().map(|row| Columns(row).text("id")?.parse()).collect()
 }
 
 /// The newest sessions of all workspaces or of one, newest first.
@@ -74,7 +73,7 @@ pub async fn newest(
     workspace: Option<WorkspaceId>,
     limit: u64,
 ) -> Result<Vec<SessionRow>> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT * FROM sessions WHERE tenant = ?1 AND (?2 IS NULL OR workspace = ?2)
          ORDER BY created DESC, id LIMIT ?3",
     )
@@ -89,7 +88,7 @@ pub async fn newest(
 
 /// The sessions of a workspace that somebody has the lease of, however old.
 pub async fn owned(connection: &mut Connection, tenant: i64, workspace: WorkspaceId) -> Result<Vec<SessionRow>> {
-    let rows = sqlx::query("SELECT * FROM sessions WHERE tenant = ? AND workspace = ? AND owner <> ''")
+    let rows = query("SELECT * FROM sessions WHERE tenant = ? AND workspace = ? AND owner <> ''")
         .bind(tenant)
         .bind(&workspace.as_bytes()[..])
         .fetch_all(connection)
@@ -100,14 +99,15 @@ pub async fn owned(connection: &mut Connection, tenant: i64, workspace: Workspac
 
 /// The ids of all sessions as they are stored, for whoever looks for damage.
 pub async fn ids(connection: &mut Connection, tenant: i64) -> Result<Vec<String>> {
-    sqlx::query_scalar("SELECT id FROM sessions WHERE tenant = ? ORDER BY id")
+    let rows = query("SELECT id FROM sessions WHERE tenant = ? ORDER BY id")
         .bind(tenant)
         .fetch_all(connection)
         .await
-        .map_err(failed)
+        .map_err(failed)?;
+    rows.iter().map(|row| Columns(row).text("id")).collect()
 }
 
-fn read(row: &SqliteRow) -> Result<SessionRow> {
+fn read(row: &Row) -> Result<SessionRow> {
     let columns = Columns(row);
     let id = columns.text("id")?;
     let id: SessionId = id.parse().map_err(|error: Error| {

@@ -1,18 +1,18 @@
 //! Leases: who may publish a workspace.
 
-use super::{Columns, Connection, map_error, time_to_sql, to_sql};
+use super::{Columns, Connection, Failure, map_error, query, time_to_sql, to_sql};
 use crate::db::LeaseRow;
 use crate::db::row::check_row;
 use crate::error::{Error, Result};
 use crate::id::{HolderId, SnapshotId, WorkspaceId};
 
-fn failed(error: sqlx::Error) -> Error {
+fn failed(error: Failure) -> Error {
     map_error(error, "a lease could not be read or written")
 }
 
 /// The lease of a workspace.
 pub async fn get(connection: &mut Connection, workspace: WorkspaceId) -> Result<Option<LeaseRow>> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT holder, epoch, host, pid, mountpoint, last_seen, base, row_hash FROM leases WHERE workspace = ?",
     )
     .bind(&workspace.as_bytes()[..])
@@ -37,9 +37,12 @@ pub async fn get(connection: &mut Connection, workspace: WorkspaceId) -> Result<
 
 /// Writes a lease.
 pub async fn put(connection: &mut Connection, row: &LeaseRow) -> Result<()> {
-    sqlx::query(
-        "INSERT OR REPLACE INTO leases
-         (workspace, holder, epoch, host, pid, mountpoint, last_seen, base, row_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    query(
+        "INSERT INTO leases (workspace, holder, epoch, host, pid, mountpoint, last_seen, base, row_hash)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workspace) DO UPDATE SET
+         holder = excluded.holder, epoch = excluded.epoch, host = excluded.host, pid = excluded.pid,
+         mountpoint = excluded.mountpoint, last_seen = excluded.last_seen, base = excluded.base,
+         row_hash = excluded.row_hash",
     )
     .bind(&row.workspace.as_bytes()[..])
     .bind(&row.holder.as_bytes()[..])
@@ -58,7 +61,7 @@ pub async fn put(connection: &mut Connection, row: &LeaseRow) -> Result<()> {
 
 /// Removes a lease.
 pub async fn remove(connection: &mut Connection, workspace: WorkspaceId) -> Result<()> {
-    sqlx::query("DELETE FROM leases WHERE workspace = ?")
+    query("DELETE FROM leases WHERE workspace = ?")
         .bind(&workspace.as_bytes()[..])
         .execute(connection)
         .await

@@ -3,9 +3,8 @@
 //! Every row that is read is compared with its hash, every content with its digest.
 
 use bytes::Bytes;
-use sqlx::sqlite::SqliteRow;
 
-use super::{Columns, Connection, map_error, time_to_sql, to_sql};
+use super::{Columns, Connection, Failure, Row, map_error, query, time_to_sql, to_sql};
 use crate::db::row::check_row;
 use crate::db::{DocumentRow, VersionRow};
 use crate::error::{Error, Kind, Result};
@@ -18,14 +17,14 @@ macro_rules! columns {
     };
 }
 
-fn failed(error: sqlx::Error) -> Error {
+fn failed(error: Failure) -> Error {
     map_error(error, "documents could not be read or written")
 }
 
 /// The turn and the tool call that a session's log has open; 0 and nothing outside of turns. With an epoch, it must be
 /// that of the session's lease: `LeaseLost` if not. `NotFound` if there is no such session.
 pub async fn attribution(connection: &mut Connection, session: &str, epoch: Option<u64>) -> Result<(u64, String)> {
-    let current: Option<i64> = sqlx::query_scalar("SELECT epoch FROM sessions WHERE id = ?")
+    let current = query("SELECT epoch FROM sessions WHERE id = ?")
         .bind(session)
         .fetch_optional(&mut *connection)
         .await
@@ -33,11 +32,12 @@ pub async fn attribution(connection: &mut Connection, session: &str, epoch: Opti
     let Some(current) = current else {
         return Err(Error::new(Kind::NotFound, format!("there is no session {session:?}")));
     };
+    let current = Columns(&current).signed("epoch")?;
     if epoch.is_some_and(|epoch| to_sql(epoch) != current) {
         let context = format!("the session {session} has another owner now: this one may write no more");
         return Err(Error::new(Kind::LeaseLost, context));
     }
-    let open: Option<(i64, i64)> = sqlx::query_as(
+    let open = query(
         "SELECT sequence, turn FROM (SELECT sequence, turn FROM events
              WHERE session = ?1 AND kind = 'turn.started' ORDER BY sequence DESC LIMIT 1) started
          WHERE NOT EXISTS (SELECT 1 FROM events ended WHERE ended.session = ?1
@@ -47,8 +47,9 @@ pub async fn attribution(connection: &mut Connection, session: &str, epoch: Opti
     .fetch_optional(&mut *connection)
     .await
     .map_err(failed)?;
-    let Some((begun, turn)) = open else { return Ok((0, String::new())) };
-    let call: Option<String> = sqlx::query_scalar(
+    let Some(open) = open else { return Ok((0, String::new())) };
+    let (begun, turn) = (Columns(&open).signed("sequence")?, Columns(&open).signed("turn")?);
+    let call = query(
         "SELECT tool_call FROM events started
          WHERE session = ?1 AND sequence > ?2 AND kind = 'tool.started' AND turn = ?3
          AND NOT EXISTS (SELECT 1 FROM events finished WHERE finished.session = ?1
@@ -62,6 +63,7 @@ pub async fn attribution(connection: &mut Connection, session: &str, epoch: Opti
     .fetch_optional(connection)
     .await
     .map_err(failed)?;
+    let call = call.map(|row| Columns(&row).text("tool_call")).transpose()?;
     Ok((turn.unsigned_abs(), call.unwrap_or_default()))
 }
 
@@ -71,7 +73,7 @@ pub async fn versions_of_turn(
     session: &str,
     turn: u64,
 ) -> Result<Vec<(String, String, u64)>> {
-    let rows = sqlx::query(concat!(
+    let rows = query(concat!(
         "SELECT ",
         columns!(),
         " FROM document_versions v WHERE v.session = ? AND v.session <> '' AND v.turn = ?
@@ -88,7 +90,7 @@ pub async fn versions_of_turn(
 
 /// Which versions of a document count; `None` if it was never written.
 pub async fn find(connection: &mut Connection, tenant: i64, scope: &str, path: &str) -> Result<Option<DocumentRow>> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT tenant, scope, path, head, newest, row_hash FROM documents
          WHERE tenant = ? AND scope = ? AND path = ?",
     )
@@ -103,9 +105,9 @@ pub async fn find(connection: &mut Connection, tenant: i64, scope: &str, path: &
 
 /// Writes which versions of a document count.
 pub async fn put(connection: &mut Connection, tenant: i64, row: &DocumentRow) -> Result<()> {
-    sqlx::query(
+    query(
         "INSERT INTO documents (tenant, scope, path, head, newest, row_hash) VALUES (?, ?, ?, ?, ?, ?)
-         ON CONFLICT DO UPDATE SET head = excluded.head, newest = excluded.newest, row_hash = excluded.row_hash",
+         ON CONFLICT (tenant, scope, path) DO UPDATE SET head = excluded.head, newest = excluded.newest, row_hash = excluded.row_hash",
     )
     .bind(tenant)
     .bind(&row.scope)
@@ -121,7 +123,7 @@ pub async fn put(connection: &mut Connection, tenant: i64, row: &DocumentRow) ->
 
 /// Adds a version. One that is there already is never written over: it would mean that the document's row is damaged.
 pub async fn add(connection: &mut Connection, tenant: i64, row: &VersionRow, content: &[u8]) -> Result<()> {
-    let done = sqlx::query(
+    let done = query(
         "INSERT INTO document_versions (tenant, scope, path, version, base, size, digest, deleted, side, time, author,
              session, turn, tool_call, request, row_hash, content)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -163,7 +165,7 @@ pub async fn version(
     path: &str,
     version: u64,
 ) -> Result<Option<VersionRow>> {
-    let row = sqlx::query(concat!(
+    let row = query(concat!(
         "SELECT ",
         columns!(),
         " FROM document_versions v WHERE v.tenant = ? AND v.scope = ? AND v.path = ? AND v.version = ?"
@@ -180,7 +182,7 @@ pub async fn version(
 
 /// The content of a version, compared with its digest.
 pub async fn content(connection: &mut Connection, tenant: i64, row: &VersionRow) -> Result<Bytes> {
-    let content: Option<Vec<u8>> = sqlx::query_scalar(
+    let found = query(
         "SELECT content FROM document_versions WHERE tenant = ? AND scope = ? AND path = ? AND version = ?",
     )
     .bind(tenant)
@@ -190,15 +192,15 @@ pub async fn content(connection: &mut Connection, tenant: i64, row: &VersionRow)
     .fetch_optional(connection)
     .await
     .map_err(failed)?;
-    match content {
-        Some(content) if matches(row, &content) => Ok(content.into()),
+    match found.as_ref().map(|found| Columns(found).bytes("content")).transpose()? {
+        Some(content) if matches(row, content) => Ok(Bytes::copy_from_slice(content)),
         _ => Err(damaged(row)),
     }
 }
 
 /// All versions of a document, newest first.
 pub async fn versions(connection: &mut Connection, tenant: i64, scope: &str, path: &str) -> Result<Vec<VersionRow>> {
-    let rows = sqlx::query(concat!(
+    let rows = query(concat!(
         "SELECT ",
         columns!(),
         " FROM document_versions v WHERE v.tenant = ? AND v.scope = ? AND v.path = ? ORDER BY v.version DESC"
@@ -220,7 +222,7 @@ pub async fn made_by(
     after: u64,
     request: &[u8; 32],
 ) -> Result<Option<VersionRow>> {
-    let row = sqlx::query(concat!(
+    let row = query(concat!(
         "SELECT ",
         columns!(),
         " FROM document_versions v
@@ -246,7 +248,7 @@ pub async fn heads(
     scope: Option<&str>,
     prefix: &str,
 ) -> Result<Vec<VersionRow>> {
-    let rows = sqlx::query(concat!(
+    let rows = query(concat!(
         "SELECT ",
         columns!(),
         ", d.head, d.newest, d.row_hash AS document_hash, d.scope AS document_scope, d.path AS document_path
@@ -272,7 +274,7 @@ pub async fn page(
     after: (&str, &str),
     limit: u64,
 ) -> Result<Vec<(String, String, Result<DocumentRow>)>> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT tenant, scope, path, head, newest, row_hash FROM documents
          WHERE tenant = ? AND (scope, path) > (?, ?) ORDER BY scope, path LIMIT ?",
     )
@@ -292,7 +294,7 @@ pub async fn page(
 
 /// Versions that no document counts, at most `limit`: scope, path and version.
 pub async fn strangers(connection: &mut Connection, tenant: i64, limit: u64) -> Result<Vec<(String, String, i64)>> {
-    sqlx::query_as(
+    let rows = query(
         "SELECT v.scope, v.path, v.version FROM document_versions v
          LEFT JOIN documents d ON d.tenant = v.tenant AND d.scope = v.scope AND d.path = v.path
          WHERE v.tenant = ? AND (d.path IS NULL OR v.version > d.newest OR v.version < 1) LIMIT ?",
@@ -301,7 +303,12 @@ pub async fn strangers(connection: &mut Connection, tenant: i64, limit: u64) -> 
     .bind(to_sql(limit))
     .fetch_all(connection)
     .await
-    .map_err(failed)
+    .map_err(failed)?;
+    let named = rows.iter().map(|row| {
+        let columns = Columns(row);
+        Ok((columns.text("scope")?, columns.text("path")?, columns.signed("version")?))
+    });
+    named.collect()
 }
 
 /// The answer to damaged content.
@@ -314,7 +321,7 @@ fn matches(row: &VersionRow, content: &[u8]) -> bool {
     content.len() as u64 == row.size && blake3::hash(content).as_bytes() == &row.digest
 }
 
-fn read_document(row: &SqliteRow) -> Result<DocumentRow> {
+fn read_document(row: &Row) -> Result<DocumentRow> {
     let columns = Columns(row);
     let found = DocumentRow {
         scope: columns.text("scope")?,
@@ -322,11 +329,11 @@ fn read_document(row: &SqliteRow) -> Result<DocumentRow> {
         head: columns.number("head")?,
         newest: columns.number("newest")?,
     };
-    check_row("documents", columns.bytes("row_hash")?, &found.hash(columns.tenant()?))?;
+    check_row("documents", columns.bytes("row_hash")?, &found.hash(columns.signed("tenant")?))?;
     Ok(found)
 }
 
-fn read_head(tenant: i64, row: &SqliteRow) -> Result<VersionRow> {
+fn read_head(tenant: i64, row: &Row) -> Result<VersionRow> {
     let columns = Columns(row);
     let document = DocumentRow {
         scope: columns.text("document_scope")?,
@@ -347,7 +354,7 @@ pub fn missing(document: &DocumentRow, version: u64) -> Error {
     Error::corrupt(format!("version {version} of {path} in {scope} is missing: the database is damaged"))
 }
 
-fn read(row: &SqliteRow) -> Result<VersionRow> {
+fn read(row: &Row) -> Result<VersionRow> {
     let columns = Columns(row);
     let found = VersionRow {
         scope: columns.text("scope")?,
@@ -365,21 +372,6 @@ fn read(row: &SqliteRow) -> Result<VersionRow> {
         tool_call: columns.text("tool_call")?,
         request: columns.array("request")?,
     };
-    check_row("document_versions", columns.bytes("row_hash")?, &found.hash(columns.tenant()?))?;
+    check_row("document_versions", columns.bytes("row_hash")?, &found.hash(columns.signed("tenant")?))?;
     Ok(found)
-}
-
-impl Columns<'_> {
-    fn tenant(&self) -> Result<i64> {
-        self.number("tenant").map(to_sql)
-    }
-
-    /// Anything but 0 and 1 is damage.
-    fn flag(&self, name: &'static str) -> Result<bool> {
-        match self.number(name)? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(Error::corrupt(format!("the column {name} of a row is neither 0 nor 1"))),
-        }
-    }
 }

@@ -1,18 +1,18 @@
 //! Packs in the bucket that the index does not know, and since when gc knows that.
 
-use super::{Columns, Connection, map_error, time_to_sql};
+use super::{Columns, Connection, Failure, map_error, query, time_to_sql};
 use crate::clock::Time;
 use crate::db::OrphanRow;
 use crate::error::{Error, Result};
 use crate::id::PackId;
 
-fn failed(error: sqlx::Error) -> Error {
+fn failed(error: Failure) -> Error {
     map_error(error, "the list of orphan packs could not be read or written")
 }
 
 /// All of them.
 pub async fn all(connection: &mut Connection) -> Result<Vec<OrphanRow>> {
-    let rows = sqlx::query("SELECT pack, seen FROM orphans").fetch_all(connection).await.map_err(failed)?;
+    let rows = query("SELECT pack, seen FROM orphans").fetch_all(connection).await.map_err(failed)?;
     rows.iter()
         .map(|row| {
             let columns = Columns(row);
@@ -23,7 +23,7 @@ pub async fn all(connection: &mut Connection) -> Result<Vec<OrphanRow>> {
 
 /// Notes one, unless it is noted.
 pub async fn note(connection: &mut Connection, id: PackId, now: Time) -> Result<()> {
-    sqlx::query("INSERT INTO orphans (pack, seen) VALUES (?, ?) ON CONFLICT (pack) DO NOTHING")
+    query("INSERT INTO orphans (pack, seen) VALUES (?, ?) ON CONFLICT (pack) DO NOTHING")
         .bind(&id.as_bytes()[..])
         .bind(time_to_sql(now))
         .execute(connection)
@@ -34,7 +34,7 @@ pub async fn note(connection: &mut Connection, id: PackId, now: Time) -> Result<
 
 /// Forgets one.
 pub async fn forget(connection: &mut Connection, id: PackId) -> Result<()> {
-    sqlx::query("DELETE FROM orphans WHERE pack = ?")
+    query("DELETE FROM orphans WHERE pack = ?")
         .bind(&id.as_bytes()[..])
         .execute(connection)
         .await
