@@ -7,6 +7,7 @@
 //! | `faults` | the twelve kinds of fault, the rules that choose them, the counters |
 //! | `bucket` | [`FaultyStore`]: any object store, with faults |
 //! | `upload` | the same for uploads in parts |
+//! | `decoders` | every decoder behind one shape, for the fuzz targets |
 //! | `turnstile` | actors that pass one at a time, as a seed says |
 //! | `postgres` | a private PostgreSQL for the tests of a process |
 //! | `decoders` | what is read from untrusted bytes, for fuzzers |
