@@ -10,7 +10,9 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
-pub use row::{DocumentRow, HistoryRow, LeaseRow, Location, OrphanRow, PackRow, RefRow, VersionRow, WorkspaceRow};
+pub use row::{
+    DocumentRow, HistoryRow, KindTotals, LeaseRow, Location, OrphanRow, PackRow, RefRow, VersionRow, WorkspaceRow,
+};
 pub use session_row::{DocumentVersion, EventRow, SessionRow, TurnRow};
 pub use sqlite::{
     Connection, Database, Transaction, counters, documents, history, leases, meta, orphans, packs, refs, sessions,

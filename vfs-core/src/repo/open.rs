@@ -131,6 +131,7 @@ async fn assemble(database: Database, bucket: Bucket, clock: Arc<dyn Clock>) -> 
         connected,
         sessions: Sessions::default(),
         news: tokio::sync::broadcast::Sender::new(SESSION_NEWS_MAX),
+        statistics: tokio::sync::Mutex::default(),
     };
     Ok(Repo { inner: Arc::new(inner) })
 }
