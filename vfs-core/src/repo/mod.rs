@@ -9,6 +9,7 @@ mod leases;
 mod moves;
 mod open;
 mod publish;
+mod quotas;
 mod sessions;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -10,6 +10,7 @@ pub mod leases;
 pub mod meta;
 pub mod orphans;
 pub mod packs;
+pub mod quotas;
 pub mod refs;
 mod schema;
 pub mod sessions;
@@ -168,6 +169,12 @@ impl Columns<'_> {
     fn array<const N: usize>(&self, name: &'static str) -> Result<[u8; N]> {
         let bytes = self.bytes(name)?;
         bytes.try_into().map_err(|_| Error::corrupt(format!("the column {name} of a row has {} bytes", bytes.len())))
+    }
+
+    fn optional_number(&self, name: &'static str) -> Result<Option<u64>> {
+        let value: Option<i64> = self.0.try_get(name).map_err(|error| map_error(error, "a row could not be read"))?;
+        let negative = |_| Error::corrupt(format!("the column {name} of a row is negative"));
+        value.map(|value| u64::try_from(value).map_err(negative)).transpose()
     }
 
     fn text(&self, name: &'static str) -> Result<String> {
