@@ -87,6 +87,9 @@ pub(crate) enum Command {
     /// List and show the sessions of agents
     #[command(subcommand)]
     Session(Session),
+    /// Show, set or clear how much a workspace, or all together, may hold
+    #[command(subcommand)]
+    Quota(Quota),
     /// Verify the stored data
     Check(Check),
     /// Drop what nothing reaches any more
@@ -137,8 +140,14 @@ pub(crate) struct Serve {
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// The folder to import
-    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
-    pub path: PathBuf,
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath, required_unless_present = "tar")]
+    pub path: Option<PathBuf>,
+    /// Import this tar archive (also .tar.zst) instead of a folder; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "path")]
+    pub tar: Option<PathBuf>,
+    /// Read every file, also those that look as they did when they were imported last
+    #[arg(long, conflicts_with = "tar")]
+    pub reread: bool,
     /// The workspace; made if it does not exist
     #[arg(long, short, value_name = "W")]
     pub workspace: String,
@@ -363,6 +372,50 @@ pub(crate) struct Run {
     pub max_turns: u64,
 }
 
+/// What can be done with quotas.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Quota {
+    /// Show quota and usage
+    Show {
+        /// The workspace [default: all together]
+        #[arg(value_name = "W")]
+        workspace: Option<String>,
+    },
+    /// Set a quota; what is not named keeps its limit
+    Set {
+        /// The workspace [default: all together]
+        #[arg(value_name = "W")]
+        workspace: Option<String>,
+        /// Most bytes of files, with K, M, G or T for powers of 1024
+        #[arg(long, value_name = "SIZE", value_parser = parse_size, required_unless_present = "files")]
+        bytes: Option<u64>,
+        /// Most files, directories and links
+        #[arg(long, value_name = "COUNT")]
+        files: Option<u64>,
+    },
+    /// Take all limits away
+    Clear {
+        /// The workspace [default: all together]
+        #[arg(value_name = "W")]
+        workspace: Option<String>,
+    },
+}
+
+/// A number of bytes, as `1000`, `64K` or `10G`.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        unit => return Err(format!("{unit} is no unit: K, M, G and T are")),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("{text} is no number of bytes"))?;
+    number.checked_mul(unit).ok_or_else(|| format!("{text} is too large"))
+}
+
 /// Options of `check`.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
@@ -394,6 +447,16 @@ mod tests {
         for name in ["--server", "--engine"] {
             let cli = Cli::try_parse_from(["esker", "session", "list", name, "http://h:1", "--token", "t"]).unwrap();
             assert_eq!((cli.engine.as_deref(), cli.token.as_deref()), (Some("http://h:1"), Some("t")));
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [("0", 0), ("1000", 1000), ("64k", 65_536), ("10G", 10 << 30), ("1TiB", 1 << 40)] {
+            assert_eq!(parse_size(text), Ok(bytes));
+        }
+        for text in ["", "G", "1.5G", "-1", "1X", "99999999T"] {
+            assert!(parse_size(text).is_err(), "{text}");
         }
     }
 

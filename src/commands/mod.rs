@@ -9,6 +9,7 @@ mod files;
 mod history;
 mod maintenance;
 mod mount;
+mod quota;
 mod run;
 mod serve;
 mod sessions;
@@ -46,6 +47,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Admin => admin::run(context).await,
         Command::Doc(options) => documents::run(context, options).await,
         Command::Session(options) => sessions::run(context, options).await,
+        Command::Quota(options) => quota::run(context, options).await,
         Command::Check(options) => maintenance::check(context, options).await,
         Command::Gc(options) => maintenance::gc(context, options).await,
         Command::Demo(options) => demo::run(context, options).await,

@@ -289,3 +289,23 @@ pub const SEARCH_DEFAULT: u32 = 1_000;
 pub const SEARCH_MAX: u32 = 10_000;
 /// Most entries of one page of a directory.
 pub const LIST_PAGE_MAX: u32 = 10_000;
+/// Largest extended header of a tar archive: a path and all extended attributes fit.
+pub const TAR_EXTENSION_MAX: u64 = 1024 * 1024;
+/// Extended headers before one member of a tar archive: GNU tar writes two, PAX one of each kind.
+pub const TAR_EXTENSIONS_MAX: usize = 8;
+/// Pieces of data in one sparse file of a tar archive: 16 bytes each.
+pub const TAR_SPARSE_MAX: usize = 256 * 1024;
+/// Members of a tar archive; the tree that they make is built in memory. As many as half a publish may change.
+pub const TAR_MEMBERS_MAX: u64 = 1_000_000;
+/// Memory for the tree of a tar archive: names, nodes and short contents. Some 500,000 files.
+pub const TAR_TREE_BYTES_MAX: u64 = 192 * 1024 * 1024;
+/// Bytes of all files of a tar archive together, holes counted.
+pub const TAR_BYTES_MAX: u64 = 1 << 44;
+/// Window of a zstd stream that is read, as a power of two: 32 MiB, what level 19 and `--long=25` need at most.
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 25;
+/// A compressed archive may come to this many bytes for each of its own...
+pub const UNPACK_RATIO_MAX: u64 = 1000;
+/// ...once it has come to this many.
+pub const UNPACK_FREE_BYTES: u64 = 64 * 1024 * 1024;
+/// What may follow the end of a tar archive: programs fill up their last record.
+pub const TAR_TAIL_MAX: u64 = 1024 * 1024;

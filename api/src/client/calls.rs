@@ -18,6 +18,7 @@ use crate::wire::admin::AdminLink;
 use crate::wire::diff::Diff;
 use crate::wire::job::{CheckReport, CheckRequest, GcReport, GcRequest, Progress};
 use crate::wire::name::{to_query, to_segment};
+use crate::wire::quota::{Quota, SetQuota};
 use crate::wire::snapshot::{Listing, Resolved, Snapshot};
 use crate::wire::transfer::{ExportRequest, Exported, ImportRequest, Imported, ScanRequest, Scanned};
 use crate::wire::workspace::{
@@ -207,6 +208,16 @@ impl Client {
         self.job(&format!("/v1/snapshots/{id}/export"), request, on_progress).await
     }
 
+    /// Quota and usage of a workspace, or of all together.
+    pub async fn quota(&self, workspace: Option<&str>) -> Result<Quota> {
+        self.get(&quota_path(workspace)).await
+    }
+
+    /// Sets the quota of a workspace, or of all together.
+    pub async fn set_quota(&self, workspace: Option<&str>, request: &SetQuota) -> Result<Quota> {
+        self.json(Method::PUT, &quota_path(workspace), Some(request), Effort::ONCE).await
+    }
+
     /// Looks for damage.
     pub async fn check(&self, request: &CheckRequest, on_progress: impl FnMut(Progress)) -> Result<CheckReport> {
         self.job("/v1/check", request, on_progress).await
@@ -230,6 +241,10 @@ impl Client {
     ) -> Result<T> {
         self.json(Method::POST, path, Some(body), effort).await
     }
+}
+
+fn quota_path(workspace: Option<&str>) -> String {
+    workspace.map_or_else(|| "/v1/quota".to_owned(), |name| workspace_path(name, "/quota"))
 }
 
 /// The URL of a workspace, and what follows it.

@@ -32,6 +32,7 @@ mod listen;
 mod maintenance;
 mod mount;
 pub(crate) mod query;
+mod quotas;
 mod sessions;
 mod snapshots;
 mod state;
@@ -150,6 +151,8 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(sessions::take, sessions::renew, sessions::release))
         .routes(routes!(sessions::turns))
         .routes(routes!(sessions::end_turn))
+        .routes(routes!(quotas::get_all, quotas::set_all))
+        .routes(routes!(quotas::get, quotas::set))
         .routes(routes!(maintenance::check))
         .routes(routes!(maintenance::gc))
         .routes(routes!(mount::attach))

@@ -72,7 +72,7 @@ pub(super) async fn import_folder(
     JsonBody(request): JsonBody<ImportRequest>,
 ) -> ApiResult<Response> {
     let folder = request.folder.to_path()?;
-    let options = options(&state, &request.exclude, &request.skip)?;
+    let options = ImportOptions { reread: request.reread, ..options(&state, &request.exclude, &request.skip)? };
     let workspace = state.repo().workspace(&name).await?;
     // The repo says this as well, but only after everything was read.
     if let Some(lease) = workspace.holder.as_ref().filter(|lease| is_fresh(&state, lease)) {

@@ -78,6 +78,9 @@ pub struct ImportRequest {
     /// Absolute paths that are left out and reported: mounts, other data folders. The engine's own always is.
     #[serde(default)]
     pub skip: Vec<LocalPath>,
+    /// Read every file, also those that look as they did when they were imported last.
+    #[serde(default)]
+    pub reread: bool,
     /// What is said about the snapshot.
     #[serde(default)]
     pub note: Note,

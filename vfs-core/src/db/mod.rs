@@ -19,6 +19,7 @@ pub mod orphans;
 pub mod packs;
 mod postgres;
 mod query;
+pub mod quotas;
 pub mod refs;
 mod row;
 mod schema;

@@ -84,7 +84,7 @@ pub(super) async fn assemble(
     futures::pin_mut!(ready);
     let mut assembler = Assembler {
         objects,
-        numbers: Numbers { inos, next: Ino(0), left: 0, expected: scanned.names, used: HashSet::new() },
+        numbers: Numbers::new(inos, scanned.names),
         scanned,
         stack: Vec::new(),
         links: HashMap::new(),
@@ -226,7 +226,7 @@ pub(super) async fn store_xattrs(objects: &dyn NewObjects, xattrs: &Xattrs) -> R
 }
 
 /// Gives out inode numbers.
-struct Numbers<'a> {
+pub(super) struct Numbers<'a> {
     inos: &'a dyn InoSource,
     next: Ino,
     left: u64,
@@ -236,7 +236,21 @@ struct Numbers<'a> {
     used: HashSet<Ino>,
 }
 
-impl Numbers<'_> {
+impl<'a> Numbers<'a> {
+    pub(super) fn new(inos: &'a dyn InoSource, expected: u64) -> Self {
+        Numbers { inos, next: Ino(0), left: 0, expected, used: HashSet::new() }
+    }
+
+    /// The number that the earlier snapshot has for a name of this kind, else a fresh one.
+    pub(super) async fn give(&mut self, earlier: Option<&Earlier>, kind: FileKind) -> Result<Ino> {
+        match earlier {
+            Some(Earlier { node, linked }) if node.body.kind() == kind && (!linked || self.used.insert(node.ino)) => {
+                Ok(node.ino)
+            }
+            _ => self.fresh().await,
+        }
+    }
+
     async fn fresh(&mut self) -> Result<Ino> {
         if self.left == 0 {
             self.left = self.expected.clamp(1, INO_RANGE);
@@ -323,7 +337,7 @@ impl Assembler<'_> {
     ) -> Result<()> {
         let ino = match &name {
             None => Ino::ROOT,
-            Some(_) => self.number(earlier, FileKind::Directory).await?,
+            Some(_) => self.numbers.give(earlier.as_ref(), FileKind::Directory).await?,
         };
         let node = node(ino, &meta, Body::Fifo, xattrs);
         self.stack.push(Frame { name, node, builder: Builder::new(self.objects) });
@@ -355,18 +369,6 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    /// The number that the earlier snapshot has for this name and kind, else a fresh one.
-    async fn number(&mut self, earlier: Option<Earlier>, kind: FileKind) -> Result<Ino> {
-        match earlier {
-            Some(Earlier { node, linked })
-                if node.body.kind() == kind && (!linked || self.numbers.used.insert(node.ino)) =>
-            {
-                Ok(node.ino)
-            }
-            _ => self.numbers.fresh().await,
-        }
-    }
-
     async fn single(
         &mut self,
         earlier: Option<Earlier>,
@@ -374,7 +376,7 @@ impl Assembler<'_> {
         content: Option<Content>,
         xattrs: XattrsRef,
     ) -> Result<Node> {
-        let ino = self.number(earlier, meta.kind).await?;
+        let ino = self.numbers.give(earlier.as_ref(), meta.kind).await?;
         Ok(node(ino, &meta, body(&meta, content)?, xattrs))
     }
 
@@ -387,7 +389,7 @@ impl Assembler<'_> {
         xattrs: XattrsRef,
     ) -> Result<Target> {
         if !self.links.contains_key(&meta.place) {
-            let ino = self.number(earlier, meta.kind).await?;
+            let ino = self.numbers.give(earlier.as_ref(), meta.kind).await?;
             self.links.insert(meta.place, Linked { ino, names: 0, node: None });
         }
         let linked = self.links.get_mut(&meta.place).expect("because it was just inserted");

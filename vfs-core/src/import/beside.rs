@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::id::ObjectId;
 use crate::limits::CHUNK_MAX;
 use crate::name::Name;
-use crate::object::{Body, Entry, FileKind, Node, Snapshot, Target, Xattrs};
+use crate::object::{Body, Entry, FileKind, Node, Snapshot, Subtree, Target, Xattrs};
 use crate::objects::Objects;
 use crate::tree::{self, Entries};
 
@@ -82,7 +82,7 @@ pub(super) enum Step {
 }
 
 /// A directory of the earlier snapshot, and how far it was walked.
-struct Frame<'a> {
+pub(super) struct Frame<'a> {
     entries: Entries<'a>,
     leaf: std::vec::IntoIter<Entry>,
     next: Option<Entry>,
@@ -138,16 +138,7 @@ impl<'a> Beside<'a> {
             Some(name) => self.find(name).await?.filter(|earlier| earlier.node.body.kind() == FileKind::Directory),
             None => self.previous.map(|snapshot| Earlier { node: snapshot.root.clone(), linked: false }),
         };
-        let tree = match earlier.as_ref().map(|earlier| &earlier.node.body) {
-            Some(Body::Directory(subtree)) => Some(subtree.tree),
-            _ => None,
-        };
-        let objects = self.objects;
-        self.stack.push(tree.map(|tree| Frame {
-            entries: Entries::new(objects, tree),
-            leaf: Vec::new().into_iter(),
-            next: None,
-        }));
+        self.stack.push(Frame::of(self.objects, earlier.as_ref().map(|earlier| &earlier.node)));
         self.ready.push_back(Step::Enter { name, meta, xattrs, earlier });
         Ok(())
     }
@@ -207,26 +198,46 @@ impl<'a> Beside<'a> {
 
     /// What the earlier snapshot has under `name` in the present directory; names are asked for in order.
     async fn find(&mut self, name: &Name) -> Result<Option<Earlier>> {
-        let objects = self.objects;
-        let Some(Some(frame)) = self.stack.last_mut() else { return Ok(None) };
-        while frame.next.as_ref().is_none_or(|entry| entry.name < *name) {
-            frame.next = frame.advance(objects).await?;
-            if frame.next.is_none() {
-                return Ok(None);
-            }
-        }
-        if frame.next.as_ref().is_none_or(|entry| entry.name != *name) {
-            return Ok(None);
-        }
-        let Some(entry) = frame.next.clone() else { return Ok(None) };
-        let linked = matches!(entry.target, Target::Link(_));
         let links = self.previous.and_then(|snapshot| snapshot.links.as_ref());
-        let node = tree::target_node(objects, links, entry.target).await?;
-        Ok(Some(Earlier { node, linked }))
+        match self.stack.last_mut() {
+            Some(Some(frame)) => frame.find(self.objects, links, name).await,
+            _ => Ok(None),
+        }
     }
 }
 
-impl Frame<'_> {
+impl<'a> Frame<'a> {
+    /// The directory of the earlier snapshot that `earlier` is, if it is one.
+    pub(super) fn of(objects: &'a dyn Objects, earlier: Option<&Node>) -> Option<Frame<'a>> {
+        match earlier.map(|node| &node.body) {
+            Some(Body::Directory(subtree)) => Some(Frame {
+                entries: Entries::new(objects, subtree.tree),
+                leaf: Vec::new().into_iter(),
+                next: None,
+            }),
+            _ => None,
+        }
+    }
+
+    /// What the directory has under `name`; names are asked for in order.
+    pub(super) async fn find(
+        &mut self,
+        objects: &dyn Objects,
+        links: Option<&Subtree>,
+        name: &Name,
+    ) -> Result<Option<Earlier>> {
+        while self.next.as_ref().is_none_or(|entry| entry.name < *name) {
+            self.next = self.advance(objects).await?;
+            if self.next.is_none() {
+                return Ok(None);
+            }
+        }
+        let Some(entry) = self.next.as_ref().filter(|entry| entry.name == *name) else { return Ok(None) };
+        let linked = matches!(entry.target, Target::Link(_));
+        let node = tree::target_node(objects, links, entry.target.clone()).await?;
+        Ok(Some(Earlier { node, linked }))
+    }
+
     async fn advance(&mut self, objects: &dyn Objects) -> Result<Option<Entry>> {
         if let Some(entry) = self.leaf.next() {
             return Ok(Some(entry));

@@ -13,6 +13,7 @@ mod leases;
 mod moves;
 mod open;
 mod publish;
+mod quotas;
 mod sessions;
 mod statistics;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod leases;
 mod open;
 mod publish;
+mod quotas;
 mod workspaces;
 
 use std::sync::Arc;

@@ -38,6 +38,7 @@ impl Workspace {
         let found = Found::open(folder.path(), folder.workspace(), start)?;
         let cache = Arc::new(CachedBase::new(base.clone()));
         let mut state = State::new(attached.head, &attached.snapshot, cache);
+        state.quota = attached.quota;
         let replayed = if found.segments.is_empty() { start } else { replay(&mut state, &found).await? };
         let path = folder.path().to_owned();
         let mut journal = Journal::resume(&path, folder.workspace(), found.segments, replayed.max(start))?;

@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::id::SnapshotId;
 use crate::name::Name;
 use crate::object::{FileKind, Ino, Node, Snapshot, Subtree, Target};
+use crate::quota::{Quota, Usage};
 
 /// Everything of a workspace that changes, under one lock.
 pub(super) struct State {
@@ -43,6 +44,9 @@ pub(super) struct State {
     adopting: Vec<Ino>,
     pub(super) frozen: bool,
     pub(super) closed: bool,
+    /// What the workspace may come to, and what it holds now, published or not.
+    pub(super) quota: Quota,
+    pub(super) usage: Usage,
 }
 
 impl State {
@@ -64,6 +68,8 @@ impl State {
             adopting: Vec::new(),
             frozen: false,
             closed: false,
+            quota: Quota::NONE,
+            usage: Usage::of(snapshot),
         }
     }
 
@@ -256,8 +262,18 @@ impl State {
         self.apply(record, data_position, end)
     }
 
-    /// Does what a record says. `data_position` is where a write's data lies, `end` the position after the record.
+    /// Does what a record says, and counts what the workspace holds then. `data_position` is where a write's data lies,
+    /// `end` the position after the record.
     pub(super) fn apply(&mut self, record: &Record<'_>, data_position: u64, end: u64) -> Result<()> {
+        let counted = record.counted();
+        let before = self.held_by(counted);
+        self.apply_uncounted(record, data_position, end)?;
+        let after = self.held_by(counted);
+        self.usage = self.usage.plus(after).minus(before);
+        Ok(())
+    }
+
+    fn apply_uncounted(&mut self, record: &Record<'_>, data_position: u64, end: u64) -> Result<()> {
         match *record {
             Record::Synced { .. } | Record::Adopt { .. } => Ok(()),
             Record::Inos { first, count } => {
