@@ -13,6 +13,7 @@ mod run;
 mod serve;
 mod sessions;
 mod show;
+mod stats;
 mod status;
 mod transfer;
 mod unmount;
@@ -48,6 +49,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Session(options) => sessions::run(context, options).await,
         Command::Check(options) => maintenance::check(context, options).await,
         Command::Gc(options) => maintenance::gc(context, options).await,
+        Command::Stats => stats::run(context).await,
         Command::Demo(options) => demo::run(context, options).await,
         Command::Doctor => doctor::run(context.printer, &context.data),
         Command::Bench(Bench::Mount(options)) => Ok(crate::bench::run(&options, context.printer.is_json())?),

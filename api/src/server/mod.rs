@@ -35,6 +35,7 @@ pub(crate) mod query;
 mod sessions;
 mod snapshots;
 mod state;
+mod stats;
 mod transfer;
 mod workspaces;
 
@@ -78,7 +79,7 @@ use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, EVENTS_BODY_MAX, JSON_BOD
         (name = "files", description = "Files of a live workspace, or of one of its snapshots, by path"),
         (name = "transfer", description = "Folders of the engine's machine; over the Unix socket only"),
         (name = "sessions", description = "Conversations and their turn logs"),
-        (name = "maintenance", description = "Check and gc"),
+        (name = "maintenance", description = "Check, gc and statistics"),
         (name = "mount", description = "For holders: leases, objects in bulk, publishes, control"),
     ),
 )]
@@ -152,6 +153,8 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(sessions::end_turn))
         .routes(routes!(maintenance::check))
         .routes(routes!(maintenance::gc))
+        .routes(routes!(stats::stats))
+        .routes(routes!(stats::metrics))
         .routes(routes!(mount::attach))
         .routes(routes!(mount::detach))
         .routes(routes!(mount::inos))

@@ -16,6 +16,7 @@ pub mod mount;
 pub mod name;
 pub mod session;
 pub mod snapshot;
+pub mod stats;
 pub mod transfer;
 pub mod workspace;
 

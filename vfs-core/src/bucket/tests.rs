@@ -1,7 +1,9 @@
 //! The bucket's promises, on each kind that needs no server.
 
 pub(crate) mod flaky;
+mod power;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use self::flaky::{Fault, Flaky};

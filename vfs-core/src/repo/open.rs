@@ -92,7 +92,7 @@ async fn open_bucket(data: &Path, database: &Database, asked: Option<&str>) -> R
 }
 
 /// Proves that bucket and database belong together, or makes them so if both are new.
-async fn assemble(database: Database, bucket: Bucket, clock: Arc<dyn Clock>) -> Result<Repo> {
+pub(super) async fn assemble(database: Database, bucket: Bucket, clock: Arc<dyn Clock>) -> Result<Repo> {
     let (repo, written) = repo_of(&database).await?;
     let config = match (Config::read(&bucket).await?, written) {
         (Some(config), _) => config,

@@ -3,6 +3,7 @@
 mod leases;
 mod open;
 mod publish;
+mod store;
 mod workspaces;
 
 use std::sync::Arc;
