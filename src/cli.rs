@@ -94,6 +94,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Drop what nothing reaches any more
     Gc(Gc),
+    /// Say how much is stored, what that takes, and how the caches do
+    Stats,
     /// See an agent at work in half a minute: a scripted model, everything else is real
     Demo(Demo),
     /// Say what this machine has, and what is missing for what
@@ -106,6 +108,20 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// Bytes, or K, M, G or T of them (of 1,024 each).
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no size: use bytes, or a number with K, M, G or T, such as 20G");
+    let (digits, shift) = match text.char_indices().next_back() {
+        Some((at, 'K' | 'k')) => (&text[..at], 10),
+        Some((at, 'M' | 'm')) => (&text[..at], 20),
+        Some((at, 'G' | 'g')) => (&text[..at], 30),
+        Some((at, 'T' | 't')) => (&text[..at], 40),
+        _ => (text, 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).ok_or_else(wrong)
 }
 
 /// Options of `up`.
@@ -128,9 +144,13 @@ pub(crate) struct Serve {
     /// Listen on this TCP address too; its clients need the token in the data folder
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
-    /// Where bytes go, set when the data folder is made: file:///…, s3://bucket/prefix
+    /// Where bytes go, set when the data folder is made: file:///…, s3://bucket/prefix, gs://bucket/prefix,
+    /// az://container/prefix
     #[arg(long, value_name = "URL")]
     pub bucket: Option<String>,
+    /// Keep at most so much of a remote bucket on this disk, such as 500M or 20G; 0 for nothing [default: 4G]
+    #[arg(long, value_name = "SIZE", env = "ESKER_CACHE_SIZE", value_parser = size)]
+    pub cache_size: Option<u64>,
     /// Started by another command: standard output is the readiness pipe; leave when idle
     #[arg(long, hide = true)]
     pub detached: bool,
@@ -465,5 +485,16 @@ mod tests {
         let cli = Cli::try_parse_from(["esker", "log", "w", "--json", "--data", "/d"]).unwrap();
         assert!(cli.json);
         assert_eq!(cli.data.as_deref(), Some("/d".as_ref()));
+    }
+
+    #[test]
+    fn sizes_have_a_unit_or_none() {
+        assert_eq!(size("0"), Ok(0));
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("500M"), Ok(500 << 20));
+        assert_eq!(size("20g"), Ok(20 << 30));
+        for wrong in ["", "G", "-1", "1.5G", "4GiB", "99999999999T"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
     }
 }

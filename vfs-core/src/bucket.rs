@@ -9,7 +9,7 @@ mod folder;
 mod open;
 mod retry;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upload;
 
 use std::ops::Range;

@@ -20,6 +20,7 @@ use crate::wire::job::{CheckReport, CheckRequest, GcReport, GcRequest, Progress}
 use crate::wire::name::{to_query, to_segment};
 use crate::wire::quota::{Quota, SetQuota};
 use crate::wire::snapshot::{Listing, Resolved, Snapshot};
+use crate::wire::stats::Stats;
 use crate::wire::transfer::{ExportRequest, Exported, ImportRequest, Imported, ScanRequest, Scanned};
 use crate::wire::workspace::{
     Checkpoint, Checkpointed, CreateWorkspace, EngineStatus, ForkWorkspace, Log, LogRow, RestoreWorkspace, Restored,
@@ -221,6 +222,11 @@ impl Client {
     /// Looks for damage.
     pub async fn check(&self, request: &CheckRequest, on_progress: impl FnMut(Progress)) -> Result<CheckReport> {
         self.job("/v1/check", request, on_progress).await
+    }
+
+    /// How much there is, and what it takes.
+    pub async fn stats(&self) -> Result<Stats> {
+        self.get("/v1/stats").await
     }
 
     /// Condemns and deletes packs that nothing reaches.

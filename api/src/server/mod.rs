@@ -36,6 +36,7 @@ mod quotas;
 mod sessions;
 mod snapshots;
 mod state;
+mod stats;
 mod transfer;
 mod workspaces;
 
@@ -79,7 +80,7 @@ use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, EVENTS_BODY_MAX, JSON_BOD
         (name = "files", description = "Files of a live workspace, or of one of its snapshots, by path"),
         (name = "transfer", description = "Folders of the engine's machine; over the Unix socket only"),
         (name = "sessions", description = "Conversations and their turn logs"),
-        (name = "maintenance", description = "Check and gc"),
+        (name = "maintenance", description = "Check, gc and statistics"),
         (name = "mount", description = "For holders: leases, objects in bulk, publishes, control"),
     ),
 )]
@@ -155,6 +156,8 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(quotas::get, quotas::set))
         .routes(routes!(maintenance::check))
         .routes(routes!(maintenance::gc))
+        .routes(routes!(stats::stats))
+        .routes(routes!(stats::metrics))
         .routes(routes!(mount::attach))
         .routes(routes!(mount::detach))
         .routes(routes!(mount::inos))

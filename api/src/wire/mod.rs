@@ -17,6 +17,7 @@ pub mod name;
 pub mod quota;
 pub mod session;
 pub mod snapshot;
+pub mod stats;
 pub mod transfer;
 pub mod workspace;
 

@@ -1,7 +1,9 @@
 //! The bucket's promises, on each kind that needs no server.
 
 pub(crate) mod flaky;
+mod power;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use self::flaky::{Fault, Flaky};
@@ -203,7 +205,7 @@ async fn an_upload_whose_answer_was_lost_is_recognised() {
     assert_eq!(bucket.get("u").await.unwrap_err().kind(), Kind::NotFound);
     let (store, bucket) = flaky();
     store.next([Fault::None, Fault::Torn]);
-    assert!(upload(&bucket, 4).await.is_err(), "half of it was made");
+    assert!(upload(&bucket, 4).await.is_err(), "what was made is not what was sent");
 }
 
 #[tokio::test]
@@ -211,6 +213,14 @@ async fn an_upload_that_lost_a_part_makes_nothing() {
     let (store, bucket) = flaky();
     store.lose_a_part();
     assert!(upload(&bucket, 6).await.is_err());
+    for parts in 3..7 {
+        // A caller that does not listen.
+        let mut upload = bucket.upload("u");
+        for _ in 0..parts {
+            let _ = upload.put_part(Bytes::from_static(b"12345")).await;
+        }
+        assert!(upload.finish().await.is_err());
+    }
     assert_eq!(bucket.get("u").await.unwrap_err().kind(), Kind::NotFound);
 }
 

@@ -4,6 +4,7 @@ mod leases;
 mod open;
 mod publish;
 mod quotas;
+mod store;
 mod workspaces;
 
 use std::sync::Arc;

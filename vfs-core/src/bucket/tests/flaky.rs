@@ -24,7 +24,7 @@ pub(crate) enum Fault {
     Before,
     /// Done, and then an error.
     After,
-    /// Half of it done, and then an error.
+    /// Something of the same length done, and then an error.
     Torn,
     /// Refused for good.
     Forbidden,
@@ -173,7 +173,9 @@ impl MultipartUpload for FlakyUpload {
         let fault = fault(&self.plan);
         before(fault)?;
         if fault == Fault::Torn {
-            self.store.put_opts(&self.location, PutPayload::from_static(b"123"), PutOptions::default()).await?;
+            self.store
+                .put_opts(&self.location, PutPayload::from_static(b"1234512345123451234X"), PutOptions::default())
+                .await?;
             return Err(unavailable());
         }
         after(fault, self.inner.complete().await?)
