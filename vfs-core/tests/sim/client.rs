@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vfs_core::base::{Lease, PublishNote, Publisher};
-use vfs_core::documents::{Basis, Change as DocumentChange, DocumentPath, Grants, Outcome, Scope, Within, Write, Writer};
+use vfs_core::documents::{
+    Basis, Change as DocumentChange, DocumentPath, Grants, Outcome, Scope, Within, Write, Writer,
+};
 use vfs_core::id::{HolderId, SnapshotId, WorkspaceId};
 use vfs_core::limits::LEASE_TTL;
 use vfs_core::object::{Ino, Node};

@@ -8,16 +8,8 @@ use crate::client::Mix;
 use crate::world::{Plan, Story, World};
 
 /// A little of everything, without faults of the bucket.
-pub(crate) const CALM: Plan = Plan {
-    engines: 2,
-    clients: 3,
-    operations: 8,
-    mix: Mix::ALL,
-    crashes: 4,
-    jumps: 8,
-    pauses: 10,
-    rules: Vec::new(),
-};
+pub(crate) const CALM: Plan =
+    Plan { engines: 2, clients: 3, operations: 8, mix: Mix::ALL, crashes: 4, jumps: 8, pauses: 10, rules: Vec::new() };
 
 /// The same over a bucket where a few calls in a hundred go wrong.
 pub(crate) fn stormy() -> Plan {
