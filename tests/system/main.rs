@@ -8,6 +8,7 @@
 mod acceptance;
 mod agent;
 mod agent_bad_input;
+mod azure;
 mod bad_input;
 mod claude_code;
 mod commands;

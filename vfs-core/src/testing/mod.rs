@@ -7,7 +7,9 @@
 //! | `faults` | the twelve kinds of fault, the rules that choose them, the counters |
 //! | `bucket` | [`FaultyStore`]: any object store, with faults |
 //! | `upload` | the same for uploads in parts |
+//! | `decoders` | every decoder behind one shape, for the fuzz targets |
 //! | `turnstile` | actors that pass one at a time, as a seed says |
+//! | `postgres` | a private PostgreSQL for the tests of a process |
 //! | `decoders` | what is read from untrusted bytes, for fuzzers |
 //! | `sabotage` | switches that break an invariant, so that the tests can prove that they see it |
 //!
@@ -20,6 +22,7 @@ mod clock;
 mod database;
 pub mod decoders;
 mod faults;
+pub mod postgres;
 pub mod sabotage;
 mod threads;
 mod turnstile;
