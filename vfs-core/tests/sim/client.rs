@@ -51,13 +51,13 @@ impl Mix {
     };
     /// Only compare-and-set on one name.
     pub(crate) const REFS: Mix = Mix {
-        moves: 60,
-        holds: 30,
-        makes: 3,
+        moves: 80,
+        holds: 8,
+        makes: 0,
         deletes: 0,
-        restores: 3,
+        restores: 4,
         documents: 0,
-        reads: 10,
+        reads: 8,
         checks: 0,
         names: 1,
         collects: false,
@@ -335,7 +335,7 @@ impl Client {
     /// gc, with and without grace, really deleting or not.
     pub(crate) async fn collect(&mut self) {
         let grace = if self.random.percent(60) { Duration::ZERO } else { Duration::from_secs(3600) };
-        let options = GcOptions { grace, delete: self.random.percent(90) };
+        let options = collecting(grace, self.random.percent(90));
         match self.repo.gc(options, &silent).await {
             Ok(_) => {}
             Err(error) => {
@@ -348,6 +348,11 @@ impl Client {
             }
         }
     }
+}
+
+/// How gc works here.
+pub(crate) fn collecting(grace: Duration, delete: bool) -> GcOptions {
+    GcOptions { grace, delete }
 }
 
 pub(crate) fn now(clock: &HandClock) -> vfs_core::clock::Time {

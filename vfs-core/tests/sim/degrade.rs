@@ -9,10 +9,11 @@ use vfs_core::db::Database;
 use vfs_core::documents::{Basis, Change as DocumentChange, Grants, Outcome, Scope, Write, Writer};
 use vfs_core::id::HolderId;
 use vfs_core::progress::silent;
-use vfs_core::repo::{GcOptions, HolderDescription, Repo};
+use vfs_core::repo::{HolderDescription, Repo};
 use vfs_core::testing::{DatabaseTrouble, Fault, Rule, When, trouble_database};
 use vfs_core::{Kind, Result};
 
+use crate::client::collecting;
 use crate::crash::{Step, act, prepare};
 use crate::files::{Change, content, files};
 use crate::verify;
@@ -70,7 +71,7 @@ async fn down(fault: Fault) {
         assert!(error.context().contains("bucket"), "it says what is away: {}", error.context());
         let error = repo.create_workspace("new", None, None).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{}", error.chain());
-        let error = repo.gc(GcOptions { grace: Duration::ZERO, delete: true }, &silent).await.unwrap_err();
+        let error = repo.gc(collecting(Duration::ZERO, true), &silent).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{}", error.chain());
         // Another engine cannot start, and says why.
         assert_eq!(world.engine().await.err().map(|error| error.kind()), Some(kind));
