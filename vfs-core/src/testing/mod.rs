@@ -29,11 +29,11 @@ mod turnstile;
 mod upload;
 
 pub use bucket::FaultyStore;
-pub use chance::{Random, seed_ids};
 pub(crate) use chance::fill;
+pub use chance::{Random, seed_ids};
 pub use clock::HandClock;
-pub use faults::{Fault, Faults, Operation, Rule, Site, When};
-pub use turnstile::{Passed, Turnstile, gate};
-pub(crate) use database::{begun, step};
 pub use database::{DatabaseTrouble, trouble_database};
+pub(crate) use database::{begun, step};
+pub use faults::{Fault, Faults, Operation, Rule, Site, When};
 pub(crate) use turnstile::detach;
+pub use turnstile::{Passed, Turnstile, gate};

@@ -247,7 +247,9 @@ pub(super) fn has_actor() -> bool {
 }
 
 /// Starts work beside the actor that calls: it dies with the actor's group. Gives it back where no actor calls.
-pub(crate) fn detach(work: Pin<Box<dyn Future<Output = ()> + Send>>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+pub(crate) fn detach(
+    work: Pin<Box<dyn Future<Output = ()> + Send>>,
+) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
     CURRENT.with(|current| match &*current.borrow() {
         Some(Current { shared, actor }) => {
             shared.lock().detached.push((*actor, work));

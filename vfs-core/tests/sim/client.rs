@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vfs_core::base::{Lease, PublishNote, Publisher};
-use vfs_core::documents::{Basis, Change as DocumentChange, DocumentPath, Grants, Outcome, Scope, Within, Write, Writer};
+use vfs_core::documents::{
+    Basis, Change as DocumentChange, DocumentPath, Grants, Outcome, Scope, Within, Write, Writer,
+};
 use vfs_core::id::{HolderId, SnapshotId, WorkspaceId};
 use vfs_core::limits::LEASE_TTL;
 use vfs_core::object::{Ino, Node};
@@ -49,13 +51,13 @@ impl Mix {
     };
     /// Only compare-and-set on one name.
     pub(crate) const REFS: Mix = Mix {
-        moves: 60,
-        holds: 30,
-        makes: 3,
+        moves: 80,
+        holds: 8,
+        makes: 0,
         deletes: 0,
-        restores: 3,
+        restores: 4,
         documents: 0,
-        reads: 10,
+        reads: 8,
         checks: 0,
         names: 1,
         collects: false,
@@ -333,7 +335,7 @@ impl Client {
     /// gc, with and without grace, really deleting or not.
     pub(crate) async fn collect(&mut self) {
         let grace = if self.random.percent(60) { Duration::ZERO } else { Duration::from_secs(3600) };
-        let options = GcOptions { grace, delete: self.random.percent(90) };
+        let options = collecting(grace, self.random.percent(90));
         match self.repo.gc(options, &silent).await {
             Ok(_) => {}
             Err(error) => {
@@ -346,6 +348,11 @@ impl Client {
             }
         }
     }
+}
+
+/// How gc works here.
+pub(crate) fn collecting(grace: Duration, delete: bool) -> GcOptions {
+    GcOptions { grace, delete }
 }
 
 pub(crate) fn now(clock: &HandClock) -> vfs_core::clock::Time {

@@ -2,16 +2,17 @@
 //! bucket and database. What comes back is a prefix that holds at least what was acknowledged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use vfs_core::base::{PublishNote, Publisher};
 use vfs_core::id::{HolderId, SnapshotId};
 use vfs_core::progress::silent;
-use vfs_core::repo::{GcOptions, HolderDescription, Repo};
+use vfs_core::repo::{HolderDescription, Repo};
 use vfs_core::testing::{Random, Turnstile};
 use vfs_core::{Kind, Result};
 
-use crate::client::now;
+use crate::client::{collecting, now};
 use crate::files::{Change, files};
 use crate::model::{Deleted, Model};
 use crate::verify;
@@ -80,10 +81,7 @@ pub(crate) async fn act(repo: &Repo, world: &Setting, step: Step, number: u64) -
             model.deletes(id, Deleted::Yes);
             Ok(())
         }
-        Step::Collect => {
-            let options = GcOptions { grace: std::time::Duration::ZERO, delete: true };
-            repo.gc(options, &silent).await.map(drop)
-        }
+        Step::Collect => repo.gc(collecting(world.grace, true), &silent).await.map(drop),
     }
 }
 
@@ -92,6 +90,8 @@ pub(crate) async fn act(repo: &Repo, world: &Setting, step: Step, number: u64) -
 pub(crate) struct Setting {
     pub(crate) model: Model,
     pub(crate) clock: Arc<vfs_core::testing::HandClock>,
+    /// How long gc leaves garbage alone.
+    pub(crate) grace: Duration,
 }
 
 async fn head(repo: &Repo, model: &Model) -> Result<(vfs_core::id::WorkspaceId, SnapshotId, crate::files::Files)> {
@@ -138,7 +138,7 @@ async fn write_held(repo: &Repo, world: &Setting, change: &Change) -> Result<()>
 /// A workspace with two versions, some to be deleted, and garbage.
 pub(crate) async fn prepare(world: &World) -> Setting {
     let repo = world.engine().await.unwrap();
-    let setting = Setting { model: world.model.clone(), clock: world.clock.clone() };
+    let setting = Setting { model: world.model.clone(), clock: world.clock.clone(), grace: Duration::ZERO };
     for name in ["w", "spare0", "gone"] {
         world.model.makes(name, None);
         let info = repo.create_workspace(name, None, None).await.unwrap();

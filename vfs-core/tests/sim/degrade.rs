@@ -4,14 +4,16 @@
 use std::time::Duration;
 
 use vfs_core::base::{PublishNote, Publisher};
+use vfs_core::bucket::Patience;
 use vfs_core::db::Database;
 use vfs_core::documents::{Basis, Change as DocumentChange, Grants, Outcome, Scope, Write, Writer};
 use vfs_core::id::HolderId;
 use vfs_core::progress::silent;
-use vfs_core::repo::{GcOptions, HolderDescription, Repo};
+use vfs_core::repo::{HolderDescription, Repo};
 use vfs_core::testing::{DatabaseTrouble, Fault, Rule, When, trouble_database};
 use vfs_core::{Kind, Result};
 
+use crate::client::collecting;
 use crate::crash::{Step, act, prepare};
 use crate::files::{Change, content, files};
 use crate::verify;
@@ -69,7 +71,7 @@ async fn down(fault: Fault) {
         assert!(error.context().contains("bucket"), "it says what is away: {}", error.context());
         let error = repo.create_workspace("new", None, None).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{}", error.chain());
-        let error = repo.gc(GcOptions { grace: Duration::ZERO, delete: true }, &silent).await.unwrap_err();
+        let error = repo.gc(collecting(Duration::ZERO, true), &silent).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{}", error.chain());
         // Another engine cannot start, and says why.
         assert_eq!(world.engine().await.err().map(|error| error.kind()), Some(kind));
@@ -151,4 +153,30 @@ fn a_database_that_is_away_refuses_and_loses_nothing() {
         verify::garbage_goes(&world, &repo).await;
         verify::all(&repo, &world.model).await;
     });
+}
+
+#[test]
+fn a_short_trouble_of_the_bucket_is_not_noticed() {
+    for fault in [Fault::Busy503, Fault::ErrorBefore, Fault::ErrorAfter, Fault::Timeout, Fault::Torn] {
+        block_on(async {
+            let mut world = World::new(24).await;
+            let delay = Duration::from_millis(1);
+            world.patience = Patience { retries: 3, delay_min: delay, delay_max: delay, total: TEN_MINUTES };
+            let setting = prepare(&world).await;
+            let repo = world.engine().await.unwrap();
+            for (number, step) in
+                [Step::Write, Step::WriteHeld, Step::Fork, Step::Reuse, Step::Collect].iter().enumerate()
+            {
+                world.faults.set([Rule::anywhere(fault, When::Burst { from: 0, count: 2 })]);
+                let done = act(&repo, &setting, *step, number as u64).await;
+                done.unwrap_or_else(|error| panic!("{fault:?} during {step:?}: {}", error.chain()));
+            }
+            world.faults.set([]);
+            verify::all(&repo, &world.model).await;
+            drop(repo);
+            let repo = world.engine().await.unwrap();
+            verify::garbage_goes(&world, &repo).await;
+            verify::all(&repo, &world.model).await;
+        });
+    }
 }

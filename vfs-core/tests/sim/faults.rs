@@ -30,7 +30,9 @@ const WHENS: [(&str, When); 3] =
 
 /// Kinds that a fault may turn an operation into.
 fn is_fine(kind: Kind) -> bool {
-    use Kind::{AlreadyExists, Busy, Conflict, Corrupt, Denied, LeaseLost, NoSpace, NotFound, Unavailable, Unsupported};
+    use Kind::{
+        AlreadyExists, Busy, Conflict, Corrupt, Denied, LeaseLost, NoSpace, NotFound, Unavailable, Unsupported,
+    };
     matches!(
         kind,
         AlreadyExists | Busy | Conflict | Corrupt | Denied | LeaseLost | NoSpace | NotFound | Unavailable | Unsupported

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use vfs_core::Kind;
 use vfs_core::progress::silent;
-use vfs_core::repo::GcOptions;
 use vfs_core::testing::{Fault, Operation, Rule, Turnstile, When};
 
-use crate::client::Mix;
-use crate::crash::{Step, act, prepare};
+use crate::client::{Mix, collecting};
+use crate::crash::{Setting, Step, act, prepare};
 use crate::verify;
 use crate::world::{Plan, World};
-use crate::worlds::{block_on, run_all, seeds};
+use crate::worlds::{ENGINES, block_on, run_all, seeds};
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// Collectors that often fall asleep, beside writers that use garbage again.
 const BUSY: Plan = Plan {
-    engines: 2,
-    clients: 3,
+    engines: ENGINES,
+    clients: 5,
     operations: 8,
     mix: Mix { makes: 20, deletes: 14, documents: 0, checks: 0, ..Mix::ALL },
     crashes: 2,
@@ -28,14 +29,19 @@ const BUSY: Plan = Plan {
 
 #[test]
 fn collectors_beside_writers_lose_nothing_reachable() {
-    let sum = run_all("collectors_beside_writers_lose_nothing_reachable", 12, &BUSY);
+    let sum = run_all("collectors_beside_writers_lose_nothing_reachable", 6, &BUSY);
     assert!(sum.freed > 0);
 }
 
-/// Two engines, each with its steps, in the order that the seed says.
-pub(crate) async fn duel(seed: u64, left: &[Step], right: &[Step]) {
+/// Two engines, each with its steps, in the order that the seed says. What is garbage already was condemned more than
+/// `grace` ago.
+pub(crate) async fn duel(seed: u64, grace: Duration, left: &[Step], right: &[Step]) {
     let world = World::new(seed).await;
-    let setting = prepare(&world).await;
+    let setting = Setting { grace, ..prepare(&world).await };
+    let first = world.engine().await.unwrap();
+    first.gc(collecting(grace, false), &silent).await.unwrap();
+    drop(first);
+    world.clock.advance(grace * 2);
     let mut turnstile = Turnstile::new(seed);
     for (group, steps) in [left, right].into_iter().enumerate() {
         let (repo, setting, steps) = (world.engine().await.unwrap(), setting.clone(), steps.to_vec());
@@ -71,12 +77,31 @@ const BESIDE: [&[Step]; 6] = [
 
 #[test]
 fn one_gc_beside_one_writer_in_any_order() {
+    duels("one_gc_beside_one_writer_in_any_order", HOUR, 24);
+}
+
+/// Found by seed 2: a pack that another engine had uploaded, but not registered yet, was an orphan that gc deleted after
+/// it was registered.
+#[test]
+#[ignore = "gc does not call orphans dead before it deletes them yet (decision 0018)"]
+fn gc_without_grace_deletes_no_pack_that_another_engine_is_registering() {
+    duels("gc_without_grace_deletes_no_pack_that_another_engine_is_registering", Duration::ZERO, 36);
+}
+
+/// Found by seed 7: a pack that one gc deleted between the other's look at the index and at the bucket was called damage.
+#[test]
+#[ignore = "gc does not look again at what a list lacks yet (decision 0018)"]
+fn two_collectors_do_not_call_each_others_work_damage() {
+    let plan = Plan { engines: 2, ..BUSY };
+    run_all("two_collectors_do_not_call_each_others_work_damage", 12, &plan);
+}
+
+fn duels(test: &str, grace: Duration, short: u64) {
     let mut schedules = 0;
-    for seed in seeds(24) {
+    for seed in seeds(short) {
         let beside = BESIDE[seed as usize % BESIDE.len()];
-        let one = std::panic::AssertUnwindSafe(|| block_on(duel(seed, &[Step::Collect], beside)));
+        let one = std::panic::AssertUnwindSafe(|| block_on(duel(seed, grace, &[Step::Collect], beside)));
         if let Err(cause) = std::panic::catch_unwind(one) {
-            let test = "one_gc_beside_one_writer_in_any_order";
             eprintln!("replay: ESKER_SIM_SEED={seed} cargo nextest run -p vfs-core --test sim -E 'test({test})'");
             std::panic::resume_unwind(cause);
         }
@@ -94,7 +119,7 @@ pub(crate) async fn doubtful(fault: Fault, operation: Operation) {
     let repo = world.engine().await.unwrap();
     let rule = Rule { fault, operation: Some(operation), object: Some("pack"), when: When::Always };
     world.faults.set([rule]);
-    let options = GcOptions { grace: Duration::ZERO, delete: true };
+    let options = collecting(Duration::ZERO, true);
     let result = repo.gc(options, &silent).await;
     let after = verify::packs(&world).await;
     assert!(world.faults.count() > 0, "{fault:?} never happened");

@@ -15,6 +15,7 @@ mod gc;
 mod model;
 mod moments;
 mod refs;
+mod rig;
 mod sabotage;
 mod verify;
 mod world;

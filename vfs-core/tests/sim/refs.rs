@@ -6,16 +6,8 @@ use crate::world::{Plan, Story};
 use crate::worlds::{run, seeds};
 
 /// Sixteen clients on one name.
-pub(crate) const RACE: Plan = Plan {
-    engines: 2,
-    clients: 8,
-    operations: 4,
-    mix: Mix::REFS,
-    crashes: 3,
-    jumps: 6,
-    pauses: 0,
-    rules: Vec::new(),
-};
+pub(crate) const RACE: Plan =
+    Plan { engines: 2, clients: 8, operations: 6, mix: Mix::REFS, crashes: 3, jumps: 6, pauses: 0, rules: Vec::new() };
 
 #[test]
 fn refs_are_linearisable() {

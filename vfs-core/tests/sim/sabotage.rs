@@ -6,7 +6,7 @@ use vfs_core::testing::sabotage::{Sabotage, set};
 use vfs_core::testing::{Fault, Operation};
 
 use crate::crash::{Step, crash_everywhere};
-use crate::gc::{doubtful, duel};
+use crate::gc::{HOUR, doubtful, duel};
 use crate::worlds::block_on;
 
 /// Schedules that are tried before the rig counts as blind.
@@ -36,12 +36,12 @@ fn caught(sabotage: Sabotage, run: impl Fn(u64)) {
 
 #[test]
 fn a_publish_that_revives_nothing_is_caught() {
-    caught(Sabotage::SkipRevive, |seed| block_on(duel(seed, &[Step::Collect], &[Step::Reuse])));
+    caught(Sabotage::SkipRevive, |seed| block_on(duel(seed, HOUR, &[Step::Collect], &[Step::Reuse])));
 }
 
 #[test]
 fn a_gc_that_does_not_look_again_is_caught() {
-    caught(Sabotage::SkipGenerationCheck, |seed| block_on(duel(seed, &[Step::Collect], &[Step::Reuse])));
+    caught(Sabotage::SkipGenerationCheck, |seed| block_on(duel(seed, HOUR, &[Step::Collect], &[Step::Reuse])));
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn an_answer_before_the_commit_is_caught() {
 
 #[test]
 fn a_ref_that_moves_anyway_is_caught() {
-    caught(Sabotage::SkipCompareAndSet, |seed| block_on(duel(seed, &[Step::Write], &[Step::Write])));
+    caught(Sabotage::SkipCompareAndSet, |seed| block_on(duel(seed, HOUR, &[Step::Write], &[Step::Write])));
 }
 
 #[test]

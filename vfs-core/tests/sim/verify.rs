@@ -10,8 +10,9 @@ use object_store::path::Path;
 use vfs_core::documents::{Scope, Within};
 use vfs_core::id::SnapshotId;
 use vfs_core::progress::silent;
-use vfs_core::repo::{CheckOptions, GcOptions, GcReport, Repo, WorkspaceInfo};
+use vfs_core::repo::{CheckOptions, GcReport, Repo, WorkspaceInfo};
 
+use crate::client::collecting;
 use crate::files::{Files, files};
 use crate::model::{Deleted, Model, Space};
 use crate::world::World;
@@ -43,10 +44,8 @@ async fn workspace(repo: &Repo, model: &Model, info: &WorkspaceInfo) {
     let chain: Vec<SnapshotId> = rows.iter().map(|row| row.snapshot).collect();
     let name = &info.name;
     assert_eq!(chain.last(), Some(&info.head), "the head of {name} is not the newest row of its history");
-    let mut space = match model.0.lock().spaces.get(&info.id) {
-        Some(space) => space.clone(),
-        None => unknown(model, info, chain[0]),
-    };
+    let known = model.0.lock().spaces.get(&info.id).cloned();
+    let mut space = known.unwrap_or_else(|| unknown(model, info, chain[0]));
     assert_eq!((&space.name, space.first), (name, chain[0]));
     assert_ne!(space.deleted, Deleted::Yes, "the workspace {name} came back");
     let numbers: Vec<u64> = rows.iter().map(|row| row.sequence).collect();
@@ -123,7 +122,7 @@ pub(crate) async fn garbage_goes(world: &World, repo: &Repo) -> u64 {
     let before = packs(world).await.len();
     // A clock that jumped back may have left rows from the future.
     world.clock.advance(Duration::from_secs(30 * 24 * 3600));
-    let options = GcOptions { grace: Duration::ZERO, delete: true };
+    let options = collecting(Duration::ZERO, true);
     let mut report = repo.gc(options, &silent).await;
     for _ in 0..GC_RUNS_MAX {
         match &report {

