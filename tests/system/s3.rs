@@ -25,7 +25,7 @@ fn environment(url: &str) -> Vec<(&'static str, String)> {
 }
 
 /// A world whose programs use this server.
-fn with_s3(mut world: World, url: &str) -> World {
+pub(crate) fn with_s3(mut world: World, url: &str) -> World {
     for (name, value) in environment(url) {
         world.set(name, &value);
     }

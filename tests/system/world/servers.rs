@@ -190,7 +190,7 @@ pub(crate) fn azurite() -> Option<Arc<Server>> {
         command.arg(program).current_dir(folder.path()).env("HOME", folder.path());
         command.args(["--silent", "--disableTelemetry", "--skipApiVersionCheck", "--inMemoryPersistence"]);
         command.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()]);
-        Some(Server::start(port, folder, command, |address| status(address, "/").is_some()))
+        Some(Server::start(port, folder, command, |address| TcpStream::connect(address).is_ok()))
     })
 }
 
@@ -316,22 +316,7 @@ pub(crate) fn objects(server: &Server, bucket: &str) -> Vec<String> {
 /// Makes an empty container in Azurite and returns its name; signed with the emulator's key, which everybody knows.
 pub(crate) fn fresh_container(server: &Server) -> String {
     let name = fresh_name();
-    let script = r"
-const crypto = require('crypto'), http = require('http');
-const [address, name] = process.argv.slice(1);
-const key = Buffer.from('Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==', 'base64');
-const date = new Date().toUTCString(), version = '2021-08-06', account = 'devstoreaccount1';
-const text = ['PUT', '', '', '', '', '', '', '', '', '', '', '', `x-ms-date:${date}
-x-ms-version:${version}`,
-  `/${account}/${account}/${name}
-restype:container`].join('
-');
-const signature = crypto.createHmac('sha256', key).update(text, 'utf8').digest('base64');
-const [host, port] = address.split(':');
-const headers = {'x-ms-date': date, 'x-ms-version': version, authorization: `SharedKey ${account}:${signature}`, 'content-length': 0};
-http.request({host, port, method: 'PUT', path: `/${account}/${name}?restype=container`, headers}, answer => {
-  answer.on('data', data => process.stderr.write(data)); answer.on('end', () => process.exit(answer.statusCode === 201 ? 0 : 1));
-}).end();";
+    let script = include_str!("container.js");
     let done = Command::new("node").args(["-e", script, &server.address, &name]).output().expect("node starts");
     assert!(done.status.success(), "the container is made: {}", String::from_utf8_lossy(&done.stderr));
     name
