@@ -172,19 +172,22 @@ pub(crate) struct Import {
     #[arg(long, short, value_name = "W")]
     pub workspace: String,
     /// Leave out what matches (like a line of .gitignore); may be repeated
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", conflicts_with = "tar")]
     pub exclude: Vec<String>,
 }
 
 /// Options of `export`.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// What to export
-    #[arg(value_name = "W[@SNAPSHOT]")]
+    /// What to export; a path only into a tar archive
+    #[arg(value_name = "W[@SNAPSHOT][:PATH]")]
     pub source: OsString,
     /// The folder to make; must not exist or be empty
-    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
-    pub path: PathBuf,
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath, required_unless_present = "tar")]
+    pub path: Option<PathBuf>,
+    /// Write this tar archive instead of a folder; - is standard output
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "path")]
+    pub tar: Option<PathBuf>,
     #[command(flatten)]
     pub state: State,
 }

@@ -1,6 +1,7 @@
 //! One command a file: calls the engine and prints what it says.
 
 mod admin;
+mod archive;
 mod completion;
 mod demo;
 mod doctor;

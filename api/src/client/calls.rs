@@ -21,7 +21,9 @@ use crate::wire::name::{to_query, to_segment};
 use crate::wire::quota::{Quota, SetQuota};
 use crate::wire::snapshot::{Listing, Resolved, Snapshot};
 use crate::wire::stats::Stats;
-use crate::wire::transfer::{ExportRequest, Exported, ImportRequest, Imported, ScanRequest, Scanned};
+use crate::wire::transfer::{
+    ExportRequest, ExportTarRequest, Exported, ImportRequest, ImportTarRequest, Imported, ScanRequest, Scanned,
+};
 use crate::wire::workspace::{
     Checkpoint, Checkpointed, CreateWorkspace, EngineStatus, ForkWorkspace, Log, LogRow, RestoreWorkspace, Restored,
     Workspace, Workspaces,
@@ -207,6 +209,26 @@ impl Client {
         on_progress: impl FnMut(Progress),
     ) -> Result<Exported> {
         self.job(&format!("/v1/snapshots/{id}/export"), request, on_progress).await
+    }
+
+    /// Takes a tar archive of the engine's machine into a workspace that nobody holds.
+    pub async fn import_tar(
+        &self,
+        name: &str,
+        request: &ImportTarRequest,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<Imported> {
+        self.job(&workspace_path(name, "/import-tar"), request, on_progress).await
+    }
+
+    /// Writes a snapshot, or a part of it, as a tar archive on the engine's machine.
+    pub async fn export_tar(
+        &self,
+        id: SnapshotId,
+        request: &ExportTarRequest,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<Exported> {
+        self.job(&format!("/v1/snapshots/{id}/export-tar"), request, on_progress).await
     }
 
     /// Quota and usage of a workspace, or of all together.

@@ -147,6 +147,8 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(transfer::scan_folder))
         .routes(routes!(transfer::import_folder))
         .routes(routes!(transfer::export_snapshot))
+        .routes(routes!(transfer::import_tar))
+        .routes(routes!(transfer::export_tar))
         .routes(routes!(sessions::list, sessions::create))
         .routes(routes!(sessions::get))
         .routes(routes!(sessions::take, sessions::renew, sessions::release))

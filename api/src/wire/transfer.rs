@@ -86,6 +86,44 @@ pub struct ImportRequest {
     pub note: Note,
 }
 
+/// Takes a tar archive into a workspace that nobody holds, as its whole content.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportTarRequest {
+    /// The archive: a file or a pipe of the engine's machine. `/proc/PID/fd/0` is the standard input of a process.
+    pub file: LocalPath,
+    /// What is said about the snapshot.
+    #[serde(default)]
+    pub note: Note,
+}
+
+/// Writes a state as a tar archive.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExportTarRequest {
+    /// The archive: a file that is made, or a pipe of the engine's machine.
+    pub file: LocalPath,
+    /// What of the snapshot is written; empty: all of it.
+    #[serde(default)]
+    pub path: String,
+    /// The bytes of `path` in hexadecimal, where it is not UTF-8.
+    #[serde(default)]
+    pub path_hex: Option<String>,
+}
+
+impl ExportTarRequest {
+    /// Asks for `path` in `file`.
+    pub fn new(file: LocalPath, path: &[u8]) -> Self {
+        let (path, path_hex) = to_text(path);
+        ExportTarRequest { file, path, path_hex }
+    }
+
+    /// The bytes of the path.
+    pub fn path_bytes(&self) -> Result<Vec<u8>> {
+        from_text(&self.path, self.path_hex.as_deref())
+    }
+}
+
 /// What an import made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Imported {

@@ -31,6 +31,16 @@ impl Record<'_> {
 }
 
 impl State {
+    /// Does what a record says, and counts what the workspace holds then. `data_position` is where a write's data lies,
+    /// `end` the position after the record.
+    pub(super) fn apply(&mut self, record: &Record<'_>, data_position: u64, end: u64) -> Result<()> {
+        let counted = record.counted();
+        let before = self.held_by(counted);
+        self.apply_uncounted(record, data_position, end)?;
+        self.usage = self.usage.plus(self.held_by(counted)).minus(before);
+        Ok(())
+    }
+
     /// What these inodes hold.
     pub(super) fn held_by(&self, inos: [Option<Ino>; 2]) -> Usage {
         let held = |ino| match self.inodes.get(&ino) {

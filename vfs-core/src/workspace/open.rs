@@ -69,6 +69,16 @@ impl Workspace {
     }
 }
 
+impl State {
+    /// Lets go of fresh files that never got their name, after a replay.
+    fn drop_nameless(&mut self) {
+        let nameless = |(ino, inode): (&Ino, &Inode)| (inode.nlink == 0).then_some(*ino);
+        for ino in self.inodes.iter().filter_map(nameless).collect::<Vec<_>>() {
+            self.drop_if_idle(ino);
+        }
+    }
+}
+
 /// The position from which the journal has to be replayed on the attached head.
 fn starting_point(folder: &HolderFolder, attached: &Attached, clock: &dyn Clock) -> Result<u64> {
     let Some(state) = folder.state() else { return Ok(attached.position.max(FIRST_POSITION)) };

@@ -262,18 +262,8 @@ impl State {
         self.apply(record, data_position, end)
     }
 
-    /// Does what a record says, and counts what the workspace holds then. `data_position` is where a write's data lies,
-    /// `end` the position after the record.
-    pub(super) fn apply(&mut self, record: &Record<'_>, data_position: u64, end: u64) -> Result<()> {
-        let counted = record.counted();
-        let before = self.held_by(counted);
-        self.apply_uncounted(record, data_position, end)?;
-        let after = self.held_by(counted);
-        self.usage = self.usage.plus(after).minus(before);
-        Ok(())
-    }
-
-    fn apply_uncounted(&mut self, record: &Record<'_>, data_position: u64, end: u64) -> Result<()> {
+    /// Does what a record says; see [`State::apply`].
+    pub(super) fn apply_uncounted(&mut self, record: &Record<'_>, data_position: u64, end: u64) -> Result<()> {
         match *record {
             Record::Synced { .. } | Record::Adopt { .. } => Ok(()),
             Record::Inos { first, count } => {
@@ -382,14 +372,6 @@ impl State {
     fn insert_new(&mut self, ino: Ino, inode: Inode) {
         self.inodes.insert(ino, Inode { adopted: self.period, ..inode });
         self.free_inos.start = self.free_inos.start.max(ino.0 + 1);
-    }
-
-    /// Lets go of fresh files that never got their name, after a replay.
-    pub(super) fn drop_nameless(&mut self) {
-        let nameless = |(ino, inode): (&Ino, &Inode)| (inode.nlink == 0).then_some(*ino);
-        for ino in self.inodes.iter().filter_map(nameless).collect::<Vec<_>>() {
-            self.drop_if_idle(ino);
-        }
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of one record")]

@@ -116,9 +116,7 @@ pub(super) fn field(bytes: &[u8]) -> Result<i128> {
         Some(first) if first & 0x80 != 0 => {
             // Two's complement in what is left of the first byte and all others.
             let negative = first & 0x40 != 0;
-            let start: i128 = if negative { -1 } else { 0 };
             let first = i128::from(first & 0x3f) | if negative { !0x3f } else { 0 };
-            let _ = start;
             bytes[1..].iter().try_fold(first, |number, byte| {
                 number.checked_mul(256).map(|number| number | i128::from(*byte)).ok_or_else(malformed)
             })
