@@ -9,6 +9,7 @@ mod files;
 mod history;
 mod maintenance;
 mod mount;
+mod repair;
 mod run;
 mod serve;
 mod sessions;
@@ -47,6 +48,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Doc(options) => documents::run(context, options).await,
         Command::Session(options) => sessions::run(context, options).await,
         Command::Check(options) => maintenance::check(context, options).await,
+        Command::Repair(options) => repair::repair(context, options).await,
+        Command::Rebuild(options) => repair::rebuild(context, options).await,
         Command::Gc(options) => maintenance::gc(context, options).await,
         Command::Demo(options) => demo::run(context, options).await,
         Command::Doctor => doctor::run(context.printer, &context.data),

@@ -21,6 +21,7 @@ mod model;
 mod outside;
 mod page;
 mod random;
+mod repair;
 mod sessions;
 mod tidy;
 mod tools;

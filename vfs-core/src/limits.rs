@@ -230,3 +230,9 @@ pub const SEARCH_DEFAULT: u32 = 1_000;
 pub const SEARCH_MAX: u32 = 10_000;
 /// Most entries of one page of a directory.
 pub const LIST_PAGE_MAX: u32 = 10_000;
+/// A ref that is restored or rebuilt gets an epoch this far above the highest that is known: attaches between two
+/// publishes leave no trace in the bucket, and nobody attaches that often without publishing.
+pub const EPOCH_GAP: u64 = 1 << 20;
+/// A rebuilt counter of inode numbers starts this far above the highest that is known: holders and imports take numbers
+/// before they publish them, an import at most [`INO_TAKE_MAX`] at once.
+pub const INO_GAP: u64 = 16 * INO_TAKE_MAX;

@@ -17,6 +17,7 @@ use crate::limits::{BARRIER_DEADLINE, SWAP_DEADLINE};
 use crate::wire::admin::AdminLink;
 use crate::wire::diff::Diff;
 use crate::wire::job::{CheckReport, CheckRequest, GcReport, GcRequest, Progress};
+use crate::wire::repair::{RepairReport, RepairRequest};
 use crate::wire::name::{to_query, to_segment};
 use crate::wire::snapshot::{Listing, Resolved, Snapshot};
 use crate::wire::transfer::{ExportRequest, Exported, ImportRequest, Imported, ScanRequest, Scanned};
@@ -210,6 +211,11 @@ impl Client {
     /// Looks for damage.
     pub async fn check(&self, request: &CheckRequest, on_progress: impl FnMut(Progress)) -> Result<CheckReport> {
         self.job("/v1/check", request, on_progress).await
+    }
+
+    /// Undoes damage.
+    pub async fn repair(&self, request: &RepairRequest, on_progress: impl FnMut(Progress)) -> Result<RepairReport> {
+        self.job("/v1/repair", request, on_progress).await
     }
 
     /// Condemns and deletes packs that nothing reaches.

@@ -78,7 +78,7 @@ use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, EVENTS_BODY_MAX, JSON_BOD
         (name = "files", description = "Files of a live workspace, or of one of its snapshots, by path"),
         (name = "transfer", description = "Folders of the engine's machine; over the Unix socket only"),
         (name = "sessions", description = "Conversations and their turn logs"),
-        (name = "maintenance", description = "Check and gc"),
+        (name = "maintenance", description = "Check, repair and gc"),
         (name = "mount", description = "For holders: leases, objects in bulk, publishes, control"),
     ),
 )]
@@ -151,6 +151,7 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(sessions::turns))
         .routes(routes!(sessions::end_turn))
         .routes(routes!(maintenance::check))
+        .routes(routes!(maintenance::repair))
         .routes(routes!(maintenance::gc))
         .routes(routes!(mount::attach))
         .routes(routes!(mount::detach))

@@ -14,6 +14,7 @@ pub mod frames;
 pub mod job;
 pub mod mount;
 pub mod name;
+pub mod repair;
 pub mod session;
 pub mod snapshot;
 pub mod transfer;

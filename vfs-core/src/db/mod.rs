@@ -5,14 +5,16 @@
 //! flipped bit.
 
 mod row;
+mod row_more;
 mod session_row;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 
 pub use row::{DocumentRow, HistoryRow, LeaseRow, Location, OrphanRow, PackRow, RefRow, VersionRow, WorkspaceRow};
+pub use row_more::{CheckedPack, IndexRow, SideRefRow};
 pub use session_row::{DocumentVersion, EventRow, SessionRow, TurnRow};
 pub use sqlite::{
-    Connection, Database, Transaction, counters, documents, history, leases, meta, orphans, packs, refs, sessions,
-    turn_log, workspaces,
+    Connection, Database, Transaction, checked, counters, documents, history, leases, meta, orphans, packs, refs, repairs,
+    sessions, side_refs, turn_log, workspaces,
 };

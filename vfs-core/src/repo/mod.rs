@@ -1,18 +1,18 @@
 //! The façade: opens bucket and database, hands out workspaces, and holds the one publish.
 
 mod base;
-mod chance;
-mod config;
+pub(crate) mod chance;
+pub(crate) mod config;
 mod documents;
 mod history;
-mod leases;
-mod moves;
-mod open;
-mod publish;
+pub(crate) mod leases;
+pub(crate) mod moves;
+pub(crate) mod open;
+pub(crate) mod publish;
 mod sessions;
 #[cfg(test)]
 pub(crate) mod tests;
-mod workspaces;
+pub(crate) mod workspaces;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ use crate::objects::Objects;
 use crate::progress::OnProgress;
 use crate::store::{Batch, Store};
 
-pub use crate::check::{CheckOptions, CheckReport, Damage};
+pub use crate::check::{CheckOptions, CheckReport, Damage, Severity, Share};
 pub use crate::db::HistoryRow;
 pub use crate::gc::{GcOptions, GcReport};
 
@@ -257,12 +257,28 @@ impl Repo {
     /// Condemns packs that nothing reaches and deletes those whose grace period is over. Any doubt deletes nothing.
     pub async fn gc(&self, options: GcOptions, progress: &OnProgress) -> Result<GcReport> {
         self.inner.sessions.forget_idle(self.now());
+        self.refuse_if_taken_over().await?;
         crate::gc::gc(self.store(), options, progress).await
     }
 
-    /// Looks for damage; changes nothing.
+    /// Looks for damage; repairs nothing.
     pub async fn check(&self, options: CheckOptions, progress: &OnProgress) -> Result<CheckReport> {
-        crate::check::check(self.store(), options, progress).await
+        crate::check::check(self.store(), options, Share::default(), progress).await
+    }
+
+    /// Looks for damage, with the bytes of a share of the packs.
+    pub async fn check_share(&self, share: Share, progress: &OnProgress) -> Result<CheckReport> {
+        crate::check::check(self.store(), CheckOptions { full: true }, share, progress).await
+    }
+
+    /// `Denied` if a rebuild has taken the bucket over since this repo was opened: its packs look like garbage here.
+    pub(crate) async fn refuse_if_taken_over(&self) -> Result<()> {
+        let own = {
+            let mut connection = self.database().read().await?;
+            crate::db::meta::get(&mut connection, crate::rebuild::owner::OWNER).await?
+        };
+        let own = own.and_then(|number| number.parse().ok()).unwrap_or(0);
+        crate::rebuild::owner::check(self.store().bucket(), self.tenant(), own).await
     }
 
     pub(crate) fn database(&self) -> &Database {

@@ -12,11 +12,12 @@ use super::config::Config;
 use super::publish::Sessions;
 use super::{Inner, Repo, RepoOptions};
 use crate::bucket::{Bucket, make_private_folder};
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::db::{Database, meta};
 use crate::error::{Error, Kind, Result};
 use crate::id::{IdKey, RepoId};
 use crate::limits::SESSION_NEWS_MAX;
+use crate::rebuild::owner::{self, OWNER};
 use crate::store::Store;
 
 const FORMAT: &str = "esker 0";
@@ -27,13 +28,15 @@ const CONFIG: &str = "config";
 /// The bucket is `<data>/bucket`, wherever the data folder is moved to.
 const BUCKET_IN_DATA: &str = "data";
 const WRITTEN: &str = "written";
+/// The database's file in the data folder.
+pub(crate) const DATABASE: &str = "esker.db";
 
 pub(super) async fn open(options: RepoOptions) -> Result<Repo> {
     let data = std::path::absolute(&options.data)
         .map_err(|error| Error::io(format!("the data folder {} cannot be named", options.data.display()), error))?;
     make_private_folder(&data)?;
     check_format(&data)?;
-    let database = Database::open(&data.join("esker.db")).await?;
+    let database = Database::open(&data.join(DATABASE)).await?;
     let bucket = open_bucket(&data, &database, options.bucket.as_deref()).await?;
     assemble(database, bucket, options.clock).await
 }
@@ -43,7 +46,7 @@ pub(super) async fn in_memory(clock: Arc<dyn Clock>) -> Result<Repo> {
 }
 
 /// Reads `<data>/format`, or writes it, durably, where it is missing.
-fn check_format(data: &Path) -> Result<()> {
+pub(crate) fn check_format(data: &Path) -> Result<()> {
     let path = data.join("format");
     let failed = |error| Error::io(format!("{} could not be read or written", path.display()), error);
     match std::fs::read_to_string(&path) {
@@ -115,6 +118,8 @@ async fn assemble(database: Database, bucket: Bucket, clock: Arc<dyn Clock>) -> 
         return Err(Error::new(Kind::Denied, message));
     }
     let mut transaction = database.begin().await?;
+    let own = meta::get(&mut transaction, OWNER).await?.and_then(|number| number.parse().ok()).unwrap_or(0);
+    owner::check(&bucket, config.tenant, own).await?;
     meta::set(&mut transaction, CONFIG, WRITTEN).await?;
     let tenant_number = meta::tenant(&mut transaction, config.tenant, clock.now()).await?;
     database.commit(transaction).await?;
@@ -149,4 +154,22 @@ async fn repo_of(database: &Database) -> Result<(RepoId, bool)> {
     };
     database.commit(transaction).await?;
     Ok((repo, written))
+}
+
+/// Makes a new database the one of a bucket that has a config; returns what stands for the tenant in it.
+pub(crate) async fn remember(
+    database: &Database,
+    config: &Config,
+    bucket: &Bucket,
+    owner: u64,
+    now: Time,
+) -> Result<i64> {
+    let mut transaction = database.begin().await?;
+    meta::set(&mut transaction, REPO, &config.repo.to_hex()).await?;
+    meta::set(&mut transaction, BUCKET, bucket.url()).await?;
+    meta::set(&mut transaction, CONFIG, WRITTEN).await?;
+    meta::set(&mut transaction, OWNER, &owner.to_string()).await?;
+    let tenant = meta::tenant(&mut transaction, config.tenant, now).await?;
+    database.commit(transaction).await?;
+    Ok(tenant)
 }

@@ -3,6 +3,7 @@
 //! One connection writes, several read. Every transaction that writes starts with `BEGIN IMMEDIATE`, so what it reads
 //! is what it decides on. The functions of the nouns take a connection, so that several make one transaction.
 
+pub mod checked;
 pub mod counters;
 pub mod documents;
 pub mod history;
@@ -11,8 +12,10 @@ pub mod meta;
 pub mod orphans;
 pub mod packs;
 pub mod refs;
+pub mod repairs;
 mod schema;
 pub mod sessions;
+pub mod side_refs;
 pub mod turn_log;
 pub mod workspaces;
 
@@ -150,6 +153,10 @@ impl Columns<'_> {
     fn number(&self, name: &'static str) -> Result<u64> {
         let value: i64 = self.0.try_get(name).map_err(|error| map_error(error, "a row could not be read"))?;
         u64::try_from(value).map_err(|_| Error::corrupt(format!("the column {name} of a row is negative")))
+    }
+
+    fn signed(&self, name: &'static str) -> Result<i64> {
+        self.0.try_get(name).map_err(|error| map_error(error, "a row could not be read"))
     }
 
     fn small<T: TryFrom<u64>>(&self, name: &'static str) -> Result<T> {
