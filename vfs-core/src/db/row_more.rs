@@ -2,7 +2,7 @@
 
 use super::row::row_hash;
 use crate::clock::Time;
-use crate::id::{SnapshotId, WorkspaceId};
+use crate::id::{ObjectId, ObjectKind, SnapshotId, WorkspaceId};
 use crate::pack::PackEntry;
 
 /// A name beside the head of a workspace that keeps a snapshot.
@@ -36,6 +36,14 @@ pub struct IndexRow {
     pub hash: Vec<u8>,
     /// What the row says, if that is possible at all.
     pub entry: Option<PackEntry>,
+}
+
+impl IndexRow {
+    /// The object that the row is about, if it can be one.
+    pub fn id(&self) -> Option<ObjectId> {
+        let kind = ObjectKind::from_tag(u8::try_from(self.kind).ok()?).ok()?;
+        Some(ObjectId { kind, hash: self.hash.as_slice().try_into().ok()? })
+    }
 }
 
 impl SideRefRow {

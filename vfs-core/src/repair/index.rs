@@ -39,12 +39,12 @@ impl Plan {
         let Scan { mut found, spare, bad_rows, missing, wrong, orphans: strays, damaged, .. } = scan;
         let mut plan = Plan { put_packs: wrong, missing, ..Plan::default() };
         for (pack, row) in bad_rows {
-            if let Some(entry) = row.entry
-                && !found.contains_key(&entry.id)
+            if let Some(id) = row.id()
+                && !found.contains_key(&id)
             {
-                match spare.get(&entry.id) {
-                    Some(place) => drop(found.insert(entry.id, *place)),
-                    None => drop(plan.lost.insert(entry.id)),
+                match spare.get(&id) {
+                    Some(place) => drop(found.insert(id, *place)),
+                    None => drop(plan.lost.insert(id)),
                 }
             }
             plan.drop_rows.push((pack, row));

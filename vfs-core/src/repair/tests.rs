@@ -73,14 +73,18 @@ async fn publish(repo: &Repo, workspace: &str, source: &std::path::Path, message
 pub(crate) async fn readable(repo: &Repo) -> BTreeMap<String, String> {
     repo.store().forget_cached();
     let mut found = BTreeMap::new();
-    let mut connection = repo.database().read().await.unwrap();
-    let all = workspaces::all(&mut connection, repo.store().tenant_number()).await.unwrap();
-    for workspace in all {
-        let Ok(rows) = crate::db::history::newest(&mut connection, workspace.id, true, u64::MAX).await else { continue };
-        for row in rows {
-            let at = format!("{}#{}", workspace.name, row.sequence);
-            read_snapshot(repo, row.snapshot, &at, &mut found).await;
+    let mut states = Vec::new();
+    {
+        // In memory there is one connection only.
+        let mut connection = repo.database().read().await.unwrap();
+        for workspace in workspaces::all(&mut connection, repo.store().tenant_number()).await.unwrap() {
+            let rows = crate::db::history::newest(&mut connection, workspace.id, true, u64::MAX).await;
+            let named = |row: crate::repo::HistoryRow| (format!("{}#{}", workspace.name, row.sequence), row.snapshot);
+            states.extend(rows.into_iter().flatten().map(named));
         }
+    }
+    for (at, snapshot) in states {
+        read_snapshot(repo, snapshot, &at, &mut found).await;
     }
     found
 }
@@ -299,7 +303,12 @@ impl<F: Future> Future for Stopped<F> {
 async fn a_repair_that_was_stopped_anywhere_is_finished_by_the_next() {
     let mut stops = 0;
     for polls in (1..400).step_by(13) {
-        let repo = world().await;
+        // On disk: a database in memory is gone with a connection that was dropped in the middle of a statement.
+        let place = tempfile::tempdir().unwrap();
+        let clock = std::sync::Arc::new(crate::clock::SystemClock);
+        let options = crate::repo::RepoOptions { data: place.path().join("data"), bucket: None, clock };
+        let repo = Repo::open(options).await.unwrap();
+        fill(&repo).await;
         let names = packs(&repo).await;
         // A pack of contents loses a byte, one of trees is gone, a row is wrong.
         for (number, pack) in names.iter().enumerate() {
