@@ -315,6 +315,8 @@ pub(crate) struct Demo {
 pub(crate) enum Bench {
     /// Everyday programs on a mount and on local ext4, in turn
     Mount(crate::bench::BenchMount),
+    /// The store against restic, borg and casync, on the same files in turn
+    Store(crate::bench::BenchStore),
 }
 
 /// What can be done with workspaces.

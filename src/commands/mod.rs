@@ -53,7 +53,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Gc(options) => maintenance::gc(context, options).await,
         Command::Demo(options) => demo::run(context, options).await,
         Command::Doctor => doctor::run(context.printer, &context.data),
-        Command::Bench(Bench::Mount(options)) => Ok(crate::bench::run(&options, context.printer.is_json())?),
+        Command::Bench(Bench::Mount(options)) => Ok(crate::bench::run_mount(&options, context.printer.is_json())?),
+        Command::Bench(Bench::Store(options)) => Ok(crate::bench::run_store(options, context.printer.is_json()).await?),
         Command::Completion { shell } => completion::run(context.printer, shell),
     }
 }

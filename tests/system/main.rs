@@ -8,6 +8,7 @@
 mod acceptance;
 mod agent;
 mod agent_bad_input;
+mod azure;
 mod bad_input;
 mod claude_code;
 mod commands;
@@ -22,6 +23,7 @@ mod outside;
 mod page;
 mod random;
 mod repair;
+mod s3;
 mod sessions;
 mod tidy;
 mod tools;

@@ -23,7 +23,8 @@ use crate::error::{Error, Kind, Result};
 use crate::id::IdKey;
 use crate::progress::OnProgress;
 use crate::repo::config::Config;
-use crate::repo::open::{DATABASE, check_format, remember};
+use crate::repo::chosen::{REMEMBERED, SQLITE};
+use crate::repo::open::{check_format, remember};
 use crate::store::Store;
 
 /// The database while it is being made.
@@ -94,7 +95,7 @@ pub async fn rebuild(options: &RebuildOptions, progress: &OnProgress) -> Result<
     report.not_rebuilt = ["documents", "sessions", "tokens", "tags", "retention rules", "quotas"].map(String::from).into();
     // Its write-ahead log goes into the file when the last connection is closed.
     database.close().await;
-    let (from, to) = (unfinished.clone(), data.join(DATABASE));
+    let (from, to) = (unfinished.clone(), data.join(SQLITE));
     let moved = std::fs::File::open(&from)
         .and_then(|file| file.sync_all())
         .and_then(|()| std::fs::hard_link(&from, &to))
@@ -105,12 +106,13 @@ pub async fn rebuild(options: &RebuildOptions, progress: &OnProgress) -> Result<
 }
 
 fn refuse_database(data: &Path) -> Result<()> {
-    let path = data.join(DATABASE);
-    if path.exists() {
-        let message = format!("{} exists already: a rebuild needs a data folder without a database", path.display());
-        return Err(Error::new(Kind::AlreadyExists, message));
+    match [SQLITE, REMEMBERED].map(|name| data.join(name)).iter().find(|path| path.exists()) {
+        Some(path) => {
+            let message = format!("{} exists already: a rebuild needs a data folder without a database", path.display());
+            Err(Error::new(Kind::AlreadyExists, message))
+        }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// What an earlier run that was stopped has left.

@@ -12,7 +12,7 @@ use crate::repo::tests::{Mount, content, note};
 use crate::repo::{Repo, RepoOptions};
 
 async fn open(data: &Path) -> Result<Repo> {
-    Repo::open(RepoOptions { data: data.to_owned(), bucket: None, clock: Arc::new(SystemClock) }).await
+    Repo::open(RepoOptions { data: data.to_owned(), bucket: None, database: None, clock: Arc::new(SystemClock) }).await
 }
 
 struct Place(tempfile::TempDir);
@@ -162,7 +162,7 @@ async fn a_rebuild_that_was_stopped_left_nothing_and_can_be_repeated() {
         let soon = tokio::time::timeout(std::time::Duration::from_millis(15), stopped);
         let _ = soon.await;
     }
-    if !place.data("new").join(DATABASE).exists() {
+    if !place.data("new").join(SQLITE).exists() {
         let report = place.rebuild("new").await.unwrap();
         assert_eq!(report.packs as usize, count);
     }

@@ -151,7 +151,7 @@ pub(crate) async fn full(repo: &Repo) -> CheckReport {
 
 async fn sql(repo: &Repo, statement: &str) {
     let mut transaction = repo.database().begin().await.unwrap();
-    sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut *transaction).await.unwrap();
+    transaction.vandal(statement).await.unwrap();
     repo.database().commit(transaction).await.unwrap();
 }
 
@@ -306,7 +306,7 @@ async fn a_repair_that_was_stopped_anywhere_is_finished_by_the_next() {
         // On disk: a database in memory is gone with a connection that was dropped in the middle of a statement.
         let place = tempfile::tempdir().unwrap();
         let clock = std::sync::Arc::new(crate::clock::SystemClock);
-        let options = crate::repo::RepoOptions { data: place.path().join("data"), bucket: None, clock };
+        let options = crate::repo::RepoOptions { data: place.path().join("data"), bucket: None, database: None, clock };
         let repo = Repo::open(options).await.unwrap();
         fill(&repo).await;
         let names = packs(&repo).await;

@@ -2,7 +2,10 @@
 
 mod base;
 pub(crate) mod chance;
+pub(crate) mod chosen;
 pub(crate) mod config;
+#[cfg(feature = "testing")]
+pub(crate) mod decoders;
 mod documents;
 mod history;
 pub(crate) mod leases;
@@ -64,6 +67,9 @@ pub struct RepoOptions {
     /// URL of the bucket (`file:///…`, `s3://bucket/prefix`, `memory:///`); `None` means what the data folder
     /// remembers, and at first `<data>/bucket`.
     pub bucket: Option<String>,
+    /// URL of a team's database (`postgres://user:password@host/database`); `None` means what the data folder
+    /// remembers, and at first SQLite in the folder itself.
+    pub database: Option<String>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -133,6 +139,13 @@ impl Repo {
     /// A repo that is gone when its last clone is.
     pub async fn in_memory(clock: Arc<dyn Clock>) -> Result<Repo> {
         open::in_memory(clock).await
+    }
+
+    /// The repo of this database and this bucket. One engine of several: each has a value of its own.
+    #[cfg(feature = "testing")]
+    pub async fn open_with(database: Database, bucket: crate::bucket::Bucket, clock: Arc<dyn Clock>) -> Result<Repo> {
+        let remember = bucket.url().to_owned();
+        open::assemble(database, bucket, &remember, clock).await
     }
 
     /// The objects.
@@ -258,6 +271,9 @@ impl Repo {
     pub async fn gc(&self, options: GcOptions, progress: &OnProgress) -> Result<GcReport> {
         self.inner.sessions.forget_idle(self.now());
         self.refuse_if_taken_over().await?;
+        if options.delete {
+            self.store().bucket().remove_leftovers(crate::limits::LEFTOVER_AGE).await?;
+        }
         crate::gc::gc(self.store(), options, progress).await
     }
 
