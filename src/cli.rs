@@ -17,7 +17,8 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 other error; 2 wrong usage; 3 not found; 4 conflict, busy or lease lost; 5 denied;
-6 engine, bucket or FUSE unavailable; 7 damage found; 8 disk or quota full; 10 another version is needed.
+6 engine, bucket or FUSE unavailable; 7 damage found; 8 disk or quota full, or of check: only damage that hits
+nothing; 10 another version is needed.
 W names a workspace and means its live state; W@SNAPSHOT means that snapshot (its first digits are enough).";
 
 /// A filesystem for agents: workspaces that are mounted in milliseconds and keep every state.
@@ -92,6 +93,10 @@ pub(crate) enum Command {
     Quota(Quota),
     /// Verify the stored data
     Check(Check),
+    /// Undo damage as far as that is possible, and say which paths are lost
+    Repair(Repair),
+    /// Make a new database from a bucket and its ref log alone, in a data folder without one (--data)
+    Rebuild(Rebuild),
     /// Drop what nothing reaches any more
     Gc(Gc),
     /// Say how much is stored, what that takes, and how the caches do
@@ -441,10 +446,70 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 
 /// Options of `check`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Exit code 7: damage hits stored data. Exit code 8: it hits nothing (a pack or a row that nothing reaches).
+A share of the packs is read with --part or --older-than; one run a day with --part 1/30, 2/30, ... reads all in a month.")]
 pub(crate) struct Check {
     /// Read and verify every byte, not only that everything is there
     #[arg(long)]
     pub full: bool,
+    /// Go on where the last full check was interrupted
+    #[arg(long, requires = "full")]
+    pub resume: bool,
+    /// Read only packs that were not read for so long: 30d, 12h, 90m, 5s
+    #[arg(long, value_name = "AGE", requires = "full", value_parser = parse_age)]
+    pub older_than: Option<u64>,
+    /// Read only this part of the packs
+    #[arg(long, value_name = "N/M", requires = "full", value_parser = parse_part)]
+    pub part: Option<(u32, u32)>,
+}
+
+/// Seconds of an age such as `30d`.
+fn parse_age(text: &str) -> Result<u64, String> {
+    let unclear = || format!("{text:?} is no age: use a number with d, h, m or s, such as 30d");
+    let split = text.len().saturating_sub(1);
+    let (number, unit) = text.split_at_checked(split).ok_or_else(unclear)?;
+    let seconds: u64 = match unit {
+        "d" => 24 * 3600,
+        "h" => 3600,
+        "m" => 60,
+        "s" => 1,
+        _ => return Err(unclear()),
+    };
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds)).ok_or_else(unclear)
+}
+
+/// A part such as `2/7`.
+fn parse_part(text: &str) -> Result<(u32, u32), String> {
+    let unclear = || format!("{text:?} is no part: use N/M with N from 1 to M, such as 2/7");
+    let (part, parts) = text.split_once('/').ok_or_else(unclear)?;
+    let (part, parts): (u32, u32) = (part.parse().map_err(|_| unclear())?, parts.parse().map_err(|_| unclear())?);
+    if part == 0 || part > parts { Err(unclear()) } else { Ok((part, parts)) }
+}
+
+/// Options of `repair`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Nothing in the bucket is deleted. Heads that lack something move to a new snapshot without exactly the lost paths; what
+lacked it is kept as damaged/TIME-SEQUENCE. Workspaces must not be mounted.")]
+pub(crate) struct Repair {
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write what is left of lost files into this folder, with holes where content is gone
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub salvage: Option<PathBuf>,
+}
+
+/// Options of `rebuild`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The database before is refused from then on: two databases on one bucket would delete each other's data.
+Documents, sessions, tokens, tags and retention rules are not in the bucket and are not rebuilt.")]
+pub(crate) struct Rebuild {
+    /// Where the bytes are: file:///..., s3://bucket/prefix
+    #[arg(long, value_name = "URL")]
+    pub bucket: String,
 }
 
 /// Options of `gc`.
@@ -481,6 +546,17 @@ mod tests {
         for text in ["", "G", "1.5G", "-1", "1X", "99999999T"] {
             assert!(parse_size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn ages_and_parts_are_understood_or_refused() {
+        assert_eq!((parse_age("2d"), parse_age("90m")), (Ok(172_800), Ok(5_400)));
+        assert!(
+            ["", "d", "2", "2w", "-1d", "99999999999999999d", "\u{e9}"].iter().all(|text| parse_age(text).is_err())
+        );
+        assert_eq!(parse_part("2/7"), Ok((2, 7)));
+        assert!(["", "2", "0/7", "8/7", "a/b", "1/"].iter().all(|text| parse_part(text).is_err()));
+        assert!(Cli::try_parse_from(["esker", "check", "--resume"]).is_err(), "only a full check can go on");
     }
 
     #[test]

@@ -22,15 +22,19 @@ pub(crate) enum Code {
     Denied = 5,
     /// Engine, bucket or FUSE are away.
     Unavailable = 6,
-    /// Damage was found.
+    /// Damage was found that hits stored data.
     Damaged = 7,
-    /// Disk or quota are full.
+    /// Disk or quota are full; from `check`: damage was found that hits nothing (decision 0018).
     Full = 8,
     /// A newer version is needed.
     Newer = 10,
 }
 
 impl Code {
+    /// Damage that hits nothing: a pack or a row that nothing reaches. The number has two meanings; only `check` gives it
+    /// this one, and its report says which.
+    pub(crate) const HITS_NOTHING: Code = Code::Full;
+
     /// The code for an error of this kind.
     pub(crate) fn of(kind: Kind) -> Code {
         match kind {

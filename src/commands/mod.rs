@@ -11,6 +11,7 @@ mod history;
 mod maintenance;
 mod mount;
 mod quota;
+mod repair;
 mod run;
 mod serve;
 mod sessions;
@@ -51,6 +52,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Session(options) => sessions::run(context, options).await,
         Command::Quota(options) => quota::run(context, options).await,
         Command::Check(options) => maintenance::check(context, options).await,
+        Command::Repair(options) => repair::repair(context, options).await,
+        Command::Rebuild(options) => repair::rebuild(context, options).await,
         Command::Gc(options) => maintenance::gc(context, options).await,
         Command::Stats => stats::run(context).await,
         Command::Demo(options) => demo::run(context, options).await,

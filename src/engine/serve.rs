@@ -70,7 +70,12 @@ async fn open(data: &DataFolder, serving: &Serving) -> Outcome<ServerState> {
         None => None,
     };
     let clock = Arc::new(SystemClock);
-    let options = RepoOptions { data: data.path().to_owned(), bucket: serving.bucket.clone(), database: None, clock: clock.clone() };
+    let options = RepoOptions {
+        data: data.path().to_owned(),
+        bucket: serving.bucket.clone(),
+        database: None,
+        clock: clock.clone(),
+    };
     let repo = Repo::open(options).await.map_err(newer_or_not)?;
     let cached = repo.cache_reads(&data.path().join("cache"), serving.cache_bytes.unwrap_or(CACHE_DISK_BYTES));
     if let Err(error) = cached {

@@ -22,6 +22,7 @@ mod model;
 mod outside;
 mod page;
 mod random;
+mod repair;
 mod s3;
 mod sessions;
 mod tidy;

@@ -6,6 +6,7 @@
 //! Each line may use only lines below it:
 //!
 //! ```text
+//! repair  rebuild             damage undone | a database made anew from the bucket
 //! repo                        the façade: opens bucket and database, hands out workspaces; the one publish
 //! files                       a workspace by path
 //! workspace  documents  sessions  gc  check  import  export
@@ -57,6 +58,8 @@ pub mod pack;
 pub mod progress;
 pub mod quota;
 mod reach;
+pub mod rebuild;
+pub mod repair;
 pub mod repo;
 pub mod sessions;
 pub mod store;

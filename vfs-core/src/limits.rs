@@ -309,3 +309,9 @@ pub const UNPACK_RATIO_MAX: u64 = 1000;
 pub const UNPACK_FREE_BYTES: u64 = 64 * 1024 * 1024;
 /// What may follow the end of a tar archive: programs fill up their last record.
 pub const TAR_TAIL_MAX: u64 = 1024 * 1024;
+/// A ref that is restored or rebuilt gets an epoch this far above the highest that is known: attaches between two
+/// publishes leave no trace in the bucket, and nobody attaches that often without publishing.
+pub const EPOCH_GAP: u64 = 1 << 20;
+/// A rebuilt counter of inode numbers starts this far above the highest that is known: holders and imports take numbers
+/// before they publish them, an import at most [`INO_TAKE_MAX`] at once.
+pub const INO_GAP: u64 = 16 * INO_TAKE_MAX;

@@ -19,6 +19,7 @@ use crate::wire::diff::Diff;
 use crate::wire::job::{CheckReport, CheckRequest, GcReport, GcRequest, Progress};
 use crate::wire::name::{to_query, to_segment};
 use crate::wire::quota::{Quota, SetQuota};
+use crate::wire::repair::{RepairReport, RepairRequest};
 use crate::wire::snapshot::{Listing, Resolved, Snapshot};
 use crate::wire::stats::Stats;
 use crate::wire::transfer::{
@@ -249,6 +250,11 @@ impl Client {
     /// How much there is, and what it takes.
     pub async fn stats(&self) -> Result<Stats> {
         self.get("/v1/stats").await
+    }
+
+    /// Undoes damage.
+    pub async fn repair(&self, request: &RepairRequest, on_progress: impl FnMut(Progress)) -> Result<RepairReport> {
+        self.job("/v1/repair", request, on_progress).await
     }
 
     /// Condemns and deletes packs that nothing reaches.

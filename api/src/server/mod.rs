@@ -80,7 +80,7 @@ use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, EVENTS_BODY_MAX, JSON_BOD
         (name = "files", description = "Files of a live workspace, or of one of its snapshots, by path"),
         (name = "transfer", description = "Folders of the engine's machine; over the Unix socket only"),
         (name = "sessions", description = "Conversations and their turn logs"),
-        (name = "maintenance", description = "Check, gc and statistics"),
+        (name = "maintenance", description = "Check, repair, gc and statistics"),
         (name = "mount", description = "For holders: leases, objects in bulk, publishes, control"),
     ),
 )]
@@ -157,6 +157,7 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(quotas::get_all, quotas::set_all))
         .routes(routes!(quotas::get, quotas::set))
         .routes(routes!(maintenance::check))
+        .routes(routes!(maintenance::repair))
         .routes(routes!(maintenance::gc))
         .routes(routes!(stats::stats))
         .routes(routes!(stats::metrics))

@@ -15,6 +15,7 @@ pub mod job;
 pub mod mount;
 pub mod name;
 pub mod quota;
+pub mod repair;
 pub mod session;
 pub mod snapshot;
 pub mod stats;

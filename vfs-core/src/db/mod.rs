@@ -8,6 +8,7 @@
 //! statement has failed cannot be committed, on neither database: PostgreSQL would roll it back and say nothing.
 
 mod backend;
+pub mod checked;
 #[cfg(test)]
 mod conformance;
 pub mod counters;
@@ -21,10 +22,13 @@ mod postgres;
 mod query;
 pub mod quotas;
 pub mod refs;
+pub mod repairs;
 mod row;
+mod row_more;
 mod schema;
 mod session_row;
 pub mod sessions;
+pub mod side_refs;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -41,6 +45,7 @@ use query::{Builder, Columns, query, time_to_sql, to_sql};
 pub use row::{
     DocumentRow, HistoryRow, KindTotals, LeaseRow, Location, OrphanRow, PackRow, RefRow, VersionRow, WorkspaceRow,
 };
+pub use row_more::{CheckedPack, IndexRow, SideRefRow};
 pub use session_row::{DocumentVersion, EventRow, SessionRow, TurnRow};
 
 use crate::error::{Error, Kind, Result};

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use crate::db::{Database, PostgresUrl};
 use crate::error::{Error, Kind, Result};
 
-const SQLITE: &str = "esker.db";
-const REMEMBERED: &str = "database";
+pub(crate) const SQLITE: &str = "esker.db";
+pub(crate) const REMEMBERED: &str = "database";
 
 /// The database of a data folder.
 pub(super) enum Chosen {

@@ -2,23 +2,23 @@
 
 mod base;
 mod bundles;
-mod chance;
-mod chosen;
-mod config;
+pub(crate) mod chance;
+pub(crate) mod chosen;
+pub(crate) mod config;
 #[cfg(feature = "testing")]
 pub(crate) mod decoders;
 mod documents;
 mod history;
-mod leases;
-mod moves;
-mod open;
-mod publish;
+pub(crate) mod leases;
+pub(crate) mod moves;
+pub(crate) mod open;
+pub(crate) mod publish;
 mod quotas;
 mod sessions;
 mod statistics;
 #[cfg(test)]
 pub(crate) mod tests;
-mod workspaces;
+pub(crate) mod workspaces;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ use crate::objects::Objects;
 use crate::progress::OnProgress;
 use crate::store::{Batch, Store};
 
-pub use crate::check::{CheckOptions, CheckReport, Damage};
+pub use crate::check::{CheckOptions, CheckReport, Damage, Severity, Share};
 pub use crate::db::HistoryRow;
 pub use crate::gc::{GcOptions, GcReport};
 pub use statistics::{LastGc, Logical, ObjectStatistics, Statistics};
@@ -278,6 +278,7 @@ impl Repo {
     /// Condemns packs that nothing reaches and deletes those whose grace period is over. Any doubt deletes nothing.
     pub async fn gc(&self, options: GcOptions, progress: &OnProgress) -> Result<GcReport> {
         self.inner.sessions.forget_idle(self.now());
+        self.refuse_if_taken_over().await?;
         if options.delete {
             let before = Time::from_nanos(self.now().as_nanos() - LEFTOVER_AGE.as_nanos() as i128);
             self.store().bucket().remove_leftovers(before).await?;
@@ -303,9 +304,24 @@ impl Repo {
         self.add_up(age).await
     }
 
-    /// Looks for damage; changes nothing.
+    /// Looks for damage; repairs nothing.
     pub async fn check(&self, options: CheckOptions, progress: &OnProgress) -> Result<CheckReport> {
-        crate::check::check(self.store(), options, progress).await
+        crate::check::check(self.store(), options, Share::default(), progress).await
+    }
+
+    /// Looks for damage, with the bytes of a share of the packs.
+    pub async fn check_share(&self, share: Share, progress: &OnProgress) -> Result<CheckReport> {
+        crate::check::check(self.store(), CheckOptions { full: true }, share, progress).await
+    }
+
+    /// `Denied` if a rebuild has taken the bucket over since this repo was opened: its packs look like garbage here.
+    pub(crate) async fn refuse_if_taken_over(&self) -> Result<()> {
+        let own = {
+            let mut connection = self.database().read().await?;
+            crate::db::meta::get(&mut connection, crate::rebuild::owner::OWNER).await?
+        };
+        let own = own.and_then(|number| number.parse().ok()).unwrap_or(0);
+        crate::rebuild::owner::check(self.store().bucket(), self.tenant(), own).await
     }
 
     pub(crate) fn database(&self) -> &Database {

@@ -13,11 +13,12 @@ use super::config::Config;
 use super::publish::Sessions;
 use super::{Inner, Repo, RepoOptions};
 use crate::bucket::{Bucket, make_private_folder};
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::db::{Database, meta};
 use crate::error::{Error, Kind, Result};
 use crate::id::{IdKey, RepoId};
 use crate::limits::SESSION_NEWS_MAX;
+use crate::rebuild::owner::{self, OWNER};
 use crate::store::Store;
 
 const FORMAT: &str = "esker 0";
@@ -47,7 +48,7 @@ pub(super) async fn in_memory(clock: Arc<dyn Clock>) -> Result<Repo> {
 }
 
 /// Reads `<data>/format`, or writes it, durably, where it is missing.
-fn check_format(data: &Path) -> Result<()> {
+pub(crate) fn check_format(data: &Path) -> Result<()> {
     let path = data.join("format");
     let failed = |error| Error::io(format!("{} could not be read or written", path.display()), error);
     match std::fs::read_to_string(&path) {
@@ -137,6 +138,8 @@ pub(super) async fn assemble(
         return Err(Error::new(Kind::Denied, message));
     }
     let mut transaction = database.begin().await?;
+    let own = meta::get(&mut transaction, OWNER).await?.and_then(|number| number.parse().ok()).unwrap_or(0);
+    owner::check(&bucket, config.tenant, own).await?;
     match meta::get(&mut transaction, BUCKET).await? {
         // Another engine opened this database a moment ago, with another bucket.
         Some(other) if other != remember => return Err(other_bucket(&other, remember)),
@@ -178,4 +181,22 @@ async fn repo_of(database: &Database) -> Result<(RepoId, bool)> {
     };
     database.commit(transaction).await?;
     Ok((repo, written))
+}
+
+/// Makes a new database the one of a bucket that has a config; returns what stands for the tenant in it.
+pub(crate) async fn remember(
+    database: &Database,
+    config: &Config,
+    bucket: &Bucket,
+    owner: u64,
+    now: Time,
+) -> Result<i64> {
+    let mut transaction = database.begin().await?;
+    meta::set(&mut transaction, REPO, &config.repo.to_hex()).await?;
+    meta::set(&mut transaction, BUCKET, bucket.url()).await?;
+    meta::set(&mut transaction, CONFIG, WRITTEN).await?;
+    meta::set(&mut transaction, OWNER, &owner.to_string()).await?;
+    let tenant = meta::tenant(&mut transaction, config.tenant, now).await?;
+    database.commit(transaction).await?;
+    Ok(tenant)
 }

@@ -30,7 +30,7 @@ use crate::quota::Usage;
 use crate::store::Batch;
 
 /// Inode numbers below are never given out: 1 is the root, 2 to 15 are kept back.
-const INO_FIRST: u64 = 16;
+pub(crate) const INO_FIRST: u64 = 16;
 
 #[async_trait]
 impl Publisher for Repo {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::chance::random;
 use super::moves::{Move, Mover, RefLogEntry, history_row, not_in_history};
-use super::publish::parents_on;
+use super::publish::{INO_FIRST, parents_on};
 use super::{Repo, Restored, WorkspaceInfo};
 use crate::base::{Lease, PublishNote};
 use crate::change::bare_node;
@@ -53,6 +53,8 @@ impl Repo {
             time,
             holder: None,
             position: 0,
+            ino: Some(self.next_ino().await?),
+            digest: None,
         };
         self.put_ref_log(&entry).await?;
         let note = PublishNote { message, ..PublishNote::default() };
@@ -71,6 +73,11 @@ impl Repo {
         counters::take(&mut transaction, counters::ROOTS, 0, 1).await?;
         self.database().commit(transaction).await?;
         Ok(WorkspaceInfo { id, name: row.name, source: row.source, head, created: time, holder: None })
+    }
+
+    async fn next_ino(&self) -> Result<u64> {
+        let mut connection = self.database().read().await?;
+        counters::get(&mut connection, counters::INO, INO_FIRST).await
     }
 
     async fn empty_snapshot(&self, batch: &Batch, time: Time) -> Result<SnapshotId> {
@@ -135,6 +142,8 @@ impl Repo {
             time: self.now(),
             holder: None,
             position: 0,
+            ino: Some(self.next_ino().await?),
+            digest: None,
         };
         self.put_ref_log(&entry).await
     }
@@ -160,8 +169,18 @@ impl Repo {
         let packs = batch.finish().await?;
         let mover = Mover::Nobody;
         let (source, keep_expected) = (None, None);
-        let step =
-            Move { workspace, mover, expected, snapshot, usage, time, note: &note, packs: &packs, source, keep_expected };
+        let step = Move {
+            workspace,
+            mover,
+            expected,
+            snapshot,
+            usage,
+            time,
+            note: &note,
+            packs: &packs,
+            source,
+            keep_expected,
+        };
         self.move_ref(&step).await?;
         Ok(snapshot)
     }
@@ -185,8 +204,18 @@ impl Repo {
         let mover = lease.map_or(Mover::Nobody, Mover::Beside);
         let keep_expected = Some(format!("before restoring {}", &to.to_hex()[..12]));
         let source = Some(to);
-        let step =
-            Move { workspace, mover, expected, snapshot, usage, time, note: &note, packs: &packs, source, keep_expected };
+        let step = Move {
+            workspace,
+            mover,
+            expected,
+            snapshot,
+            usage,
+            time,
+            note: &note,
+            packs: &packs,
+            source,
+            keep_expected,
+        };
         let kept = self.move_ref(&step).await?;
         Ok(Restored { safety: kept.then_some(expected), snapshot })
     }
@@ -198,7 +227,7 @@ impl Repo {
 }
 
 /// A snapshot value.
-pub(super) fn new_snapshot(
+pub(crate) fn new_snapshot(
     root: Node,
     links: Option<Subtree>,
     parents: Vec<SnapshotId>,
@@ -218,7 +247,7 @@ pub(super) fn new_snapshot(
 }
 
 /// Adds a snapshot object.
-pub(super) async fn add_snapshot(batch: &Batch, snapshot: Snapshot) -> Result<SnapshotId> {
+pub(crate) async fn add_snapshot(batch: &Batch, snapshot: Snapshot) -> Result<SnapshotId> {
     snapshot.validate()?;
     let id = batch.add(ObjectKind::Snapshot, Bytes::from(snapshot.encode())).await?;
     Ok(SnapshotId::from_bytes(id.hash))
