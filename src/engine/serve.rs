@@ -68,7 +68,7 @@ async fn open(data: &DataFolder, serving: &Serving) -> Outcome<ServerState> {
         None => None,
     };
     let clock = Arc::new(SystemClock);
-    let options = RepoOptions { data: data.path().to_owned(), bucket: serving.bucket.clone(), clock: clock.clone() };
+    let options = RepoOptions { data: data.path().to_owned(), bucket: serving.bucket.clone(), key: None, clock: clock.clone() };
     let repo = Repo::open(options).await.map_err(newer_or_not)?;
     let bucket = serving.bucket.clone().unwrap_or_else(|| format!("file://{}/bucket", data.path().display()));
     let info = server::EngineInfo { data_folder: data.path().to_owned(), bucket, token };

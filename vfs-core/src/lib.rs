@@ -15,13 +15,15 @@
 //! tree                        directories over stored nodes
 //! base  change                what a workspace stands on | what a publish carries
 //! objects  pack  chunk  bucket
+//! keys                        the operator's, a tenant's, and what they seal
 //! object                      pure values and their canonical bytes
-//! id  name  error  limits  clock  progress
+//! id  name  error  limits  clock  chance  progress
 //! ```
 
 pub mod base;
 pub mod bucket;
 pub mod build;
+pub mod chance;
 pub mod change;
 mod check;
 pub mod chunk;
@@ -35,6 +37,7 @@ pub mod files;
 mod gc;
 pub mod id;
 pub mod import;
+pub mod keys;
 pub mod limits;
 pub mod name;
 pub mod object;

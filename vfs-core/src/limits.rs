@@ -38,9 +38,11 @@ pub const CHUNK_MAX: usize = 1024 * 1024;
 pub const HOLE_UNIT: u64 = 4096;
 
 /// A pack is closed when it has reached this many bytes.
-pub const PACK_TARGET: usize = 32 * 1024 * 1024;
-/// Largest pack that is read.
-pub const PACK_MAX: u64 = 72 * 1024 * 1024;
+pub const PACK_TARGET: u64 = 64 * 1024 * 1024;
+/// … or when it holds so many objects: each costs some 200 bytes of memory until the pack is in the index.
+pub const PACK_OBJECTS_TARGET: usize = 64 * 1024;
+/// Largest pack that is read: one that was almost full when the largest object came.
+pub const PACK_MAX: u64 = 104 * 1024 * 1024;
 
 /// Inode numbers that a holder takes from the repo's counter at a time.
 pub const INO_RANGE: u64 = 65_536;

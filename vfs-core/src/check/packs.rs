@@ -7,7 +7,6 @@ use crate::db::{PackRow, packs};
 use crate::error::Result;
 use crate::gc::list_packs;
 use crate::id::PackId;
-use crate::objects::Objects;
 use crate::pack::{read_index, unpack};
 use crate::progress::Progress;
 
@@ -61,16 +60,13 @@ impl Check<'_> {
             Err(error) => return Err(error),
         };
         self.report.read_bytes += bytes.len() as u64;
-        if *blake3::hash(&bytes).as_bytes() != *row.id.as_bytes() {
-            self.note(format!("the pack {} does not match its name", row.id));
-        }
         let indexed = {
             let mut connection = self.store.database().read().await?;
             packs::objects_of(&mut connection, row.id).await?
         };
-        match read_index(&bytes) {
-            Ok(index) if index.tenant != self.store.tenant() || index.class != row.class => {
-                self.note(format!("the pack {} belongs to another tenant or class", row.id));
+        match read_index(self.store.keys(), row.id, &bytes) {
+            Ok(index) if index.class != row.class => {
+                self.note(format!("the pack {} is of another class than the index says", row.id));
             }
             // Objects that another pack holds too are indexed once.
             Ok(index) => {
@@ -81,11 +77,11 @@ impl Check<'_> {
             }
             Err(error) => self.note(format!("the pack {}: {}", row.id, error.context())),
         }
-        let key = self.store.key().clone();
+        let keys = self.store.keys();
         for entry in &indexed {
             let end = entry.offset.saturating_add(entry.stored_length.into());
             let unpacked = match usize::try_from(end) {
-                Ok(end) if end <= bytes.len() => unpack(&key, entry, &bytes.slice(entry.offset as usize..end)),
+                Ok(end) if end <= bytes.len() => unpack(keys, row.id, entry, &bytes.slice(entry.offset as usize..end)),
                 _ => Err(crate::Error::corrupt(format!("{} lies behind the end of its pack", entry.id))),
             };
             match unpacked {

@@ -1,7 +1,6 @@
 //! The façade: opens bucket and database, hands out workspaces, and holds the one publish.
 
 mod base;
-mod chance;
 mod config;
 mod documents;
 mod history;
@@ -9,6 +8,7 @@ mod leases;
 mod moves;
 mod open;
 mod publish;
+mod ref_log;
 mod sessions;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -26,6 +26,7 @@ use crate::clock::{Clock, Time};
 use crate::db::Database;
 use crate::error::Result;
 use crate::id::{HolderId, RepoId, SessionId, SnapshotId, TenantId, WorkspaceId};
+use crate::keys::OperatorKey;
 use crate::object::{Ino, Node, Snapshot, Subtree};
 use crate::objects::Objects;
 use crate::progress::OnProgress;
@@ -34,6 +35,7 @@ use crate::store::{Batch, Store};
 pub use crate::check::{CheckOptions, CheckReport, Damage};
 pub use crate::db::HistoryRow;
 pub use crate::gc::{GcOptions, GcReport};
+pub use ref_log::RefLogEntry;
 
 /// A bucket and a database. Clones are the same repo.
 #[derive(Clone)]
@@ -64,6 +66,9 @@ pub struct RepoOptions {
     /// URL of the bucket (`file:///…`, `s3://bucket/prefix`, `memory:///`); `None` means what the data folder
     /// remembers, and at first `<data>/bucket`.
     pub bucket: Option<String>,
+    /// Wraps the tenant's keys (decision 0016). A new repo that is made with one is encrypted; one that is encrypted does
+    /// not open without it.
+    pub key: Option<OperatorKey>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -138,6 +143,11 @@ impl Repo {
     /// The objects.
     pub fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    /// Whether what goes to the bucket is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.inner.store.keys().is_encrypted()
     }
 
     /// The repo's id.

@@ -5,15 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-
 use super::leases::{current, held};
+use super::ref_log::RefLogEntry;
 use super::{HistoryRow, Repo};
 use crate::base::{Lease, PublishNote};
 use crate::clock::Time;
 use crate::db::{Connection, RefRow, counters, history, leases, packs, refs, workspaces};
 use crate::error::{Error, Kind, Result};
-use crate::id::{HolderId, PackId, SnapshotId, WorkspaceId};
+use crate::id::{PackId, SnapshotId, WorkspaceId};
 
 /// Who moves a ref.
 #[derive(Debug, Clone, Copy)]
@@ -40,22 +39,6 @@ pub(super) struct Move<'a> {
     pub(super) source: Option<SnapshotId>,
     /// Keep the head before as a named row with this message.
     pub(super) keep_expected: Option<String>,
-}
-
-/// What the ref log says about one move; enough to find the newest head without the database.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct RefLogEntry {
-    pub(super) format: u32,
-    pub(super) workspace: WorkspaceId,
-    pub(super) name: String,
-    /// `None`: the workspace was deleted.
-    pub(super) snapshot: Option<SnapshotId>,
-    pub(super) parent: Option<SnapshotId>,
-    pub(super) epoch: u64,
-    pub(super) sequence: u64,
-    pub(super) time: Time,
-    pub(super) holder: Option<HolderId>,
-    pub(super) position: u64,
 }
 
 impl Repo {
@@ -106,7 +89,7 @@ impl Repo {
             Mover::Beside(_) | Mover::Nobody => (None, 0),
         };
         let entry = RefLogEntry {
-            format: 0,
+            format: RefLogEntry::FORMAT,
             workspace: step.workspace,
             name: row.map_or_else(String::new, |row| row.name),
             snapshot: Some(step.snapshot),
@@ -119,20 +102,6 @@ impl Repo {
         };
         self.put_ref_log(&entry).await?;
         Ok(before)
-    }
-
-    /// Writes a ref log object. Its name ends with the start of the snapshot's id: a move that was cut off before its
-    /// transaction may have taken epoch and sequence already.
-    pub(super) async fn put_ref_log(&self, entry: &RefLogEntry) -> Result<()> {
-        let last = entry.snapshot.map_or_else(|| "deleted".to_owned(), |snapshot| snapshot.to_hex()[..16].to_owned());
-        let name = format!(
-            "t/{}/reflog/{}/{:016x}-{:016x}-{last}",
-            self.inner.tenant, entry.workspace, entry.epoch, entry.sequence
-        );
-        let text = serde_json::to_vec(entry)
-            .map_err(|error| Error::new(Kind::Internal, "a ref log entry could not be written").because(error))?;
-        self.store().bucket().create(&name, Bytes::from(text)).await?;
-        Ok(())
     }
 
     async fn check_mover(&self, connection: &mut Connection, step: &Move<'_>, head: &mut RefRow) -> Result<()> {

@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::chance::random;
 use super::config::Config;
 use super::publish::Sessions;
 use super::{Inner, Repo, RepoOptions};
 use crate::bucket::{Bucket, make_private_folder};
+use crate::chance::{Chance, random};
 use crate::clock::Clock;
 use crate::db::{Database, meta};
 use crate::error::{Error, Kind, Result};
-use crate::id::{IdKey, RepoId};
+use crate::id::RepoId;
+use crate::keys::OperatorKey;
 use crate::limits::SESSION_NEWS_MAX;
 use crate::store::Store;
 
@@ -35,11 +36,11 @@ pub(super) async fn open(options: RepoOptions) -> Result<Repo> {
     check_format(&data)?;
     let database = Database::open(&data.join("esker.db")).await?;
     let bucket = open_bucket(&data, &database, options.bucket.as_deref()).await?;
-    assemble(database, bucket, options.clock).await
+    assemble(database, bucket, options.clock, options.key.as_ref()).await
 }
 
 pub(super) async fn in_memory(clock: Arc<dyn Clock>) -> Result<Repo> {
-    assemble(Database::in_memory().await?, Bucket::memory(), clock).await
+    assemble(Database::in_memory().await?, Bucket::memory(), clock, None).await
 }
 
 /// Reads `<data>/format`, or writes it, durably, where it is missing.
@@ -92,11 +93,16 @@ async fn open_bucket(data: &Path, database: &Database, asked: Option<&str>) -> R
 }
 
 /// Proves that bucket and database belong together, or makes them so if both are new.
-async fn assemble(database: Database, bucket: Bucket, clock: Arc<dyn Clock>) -> Result<Repo> {
+async fn assemble(
+    database: Database,
+    bucket: Bucket,
+    clock: Arc<dyn Clock>,
+    key: Option<&OperatorKey>,
+) -> Result<Repo> {
     let (repo, written) = repo_of(&database).await?;
     let config = match (Config::read(&bucket).await?, written) {
         (Some(config), _) => config,
-        (None, false) => Config::create(&bucket, repo).await?,
+        (None, false) => Config::create(&bucket, repo, key, &Chance::machine()).await?,
         (None, true) => {
             let message = format!(
                 "the bucket {} is empty or not the one of this data folder: its config.json is missing",
@@ -114,12 +120,13 @@ async fn assemble(database: Database, bucket: Bucket, clock: Arc<dyn Clock>) -> 
         );
         return Err(Error::new(Kind::Denied, message));
     }
+    // Before anything is written: a wrong key must leave no trace.
+    let keys = config.keys(key)?;
     let mut transaction = database.begin().await?;
     meta::set(&mut transaction, CONFIG, WRITTEN).await?;
     let tenant_number = meta::tenant(&mut transaction, config.tenant, clock.now()).await?;
     database.commit(transaction).await?;
-    let key = IdKey::new(&config.secret()?);
-    let store = Store::new(bucket, database.clone(), clock.clone(), config.tenant, tenant_number, key);
+    let store = Store::new(bucket, database.clone(), clock.clone(), tenant_number, keys, Chance::machine());
     let connected = Mutex::new(HashSet::new());
     let inner = Inner {
         repo,

@@ -19,7 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::id::{IdKey, ObjectId, ObjectKind, PackId};
 use crate::limits::{BATCH_PENDING_BYTES, BATCH_PENDING_OBJECTS, OBJECT_MAX, PACK_TARGET, SMALL_OBJECT_MAX};
 use crate::objects::{NewObjects, Objects};
-use crate::pack::{Pack, PackClass, PackEntry, PackWriter, Stored, unpack};
+use crate::pack::{Pack, PackClass, PackWriter, Stored};
 
 /// Collects new objects; they are durable once it is finished.
 pub struct Batch {
@@ -33,10 +33,10 @@ struct State {
     known: HashMap<ObjectId, Place>,
     pending: Vec<ObjectId>,
     pending_bytes: usize,
-    contents: PackWriter,
-    trees: PackWriter,
+    contents: Option<PackWriter>,
+    trees: Option<PackWriter>,
     /// Finished packs that are not in the index yet, in the order they must get there.
-    closed: VecDeque<Arc<Pack>>,
+    closed: VecDeque<Arc<Finished>>,
     pinned: Pinned,
     added: u64,
     reused: u64,
@@ -44,12 +44,8 @@ struct State {
 
 /// Where an object of the batch is.
 enum Place {
-    /// Not looked at yet.
+    /// Not in the store yet; its canonical bytes.
     Pending(Bytes),
-    /// In the open pack of its class.
-    Open(PackEntry),
-    /// In a finished pack; its stored bytes.
-    Closed(PackEntry, Bytes),
     /// In the store.
     Stored,
 }
@@ -60,8 +56,8 @@ impl Batch {
             known: HashMap::new(),
             pending: Vec::new(),
             pending_bytes: 0,
-            contents: PackWriter::new(store.tenant(), PackClass::Contents),
-            trees: PackWriter::new(store.tenant(), PackClass::Trees),
+            contents: None,
+            trees: None,
             closed: VecDeque::new(),
             pinned: store.pins().none(),
             added: 0,
@@ -77,7 +73,7 @@ impl Batch {
         while self.move_pending().await? {}
         {
             let mut state = self.state.lock();
-            state.close(PackClass::Trees, self.store.tenant());
+            state.close(PackClass::Trees)?;
         }
         self.upload_closed().await?;
         Ok(self.state.lock().pinned.packs().clone())
@@ -129,18 +125,24 @@ impl Batch {
         let mut state = self.state.lock();
         state.pending.drain(..ids.len());
         for (id, location) in located {
-            state.forget_pending(&id);
+            state.moved(&id);
             state.pinned.add(location.pack);
             state.known.insert(id, Place::Stored);
             state.reused += 1;
         }
         for (id, stored) in stored {
-            state.forget_pending(&id);
+            state.moved(&id);
             let class = PackClass::of(id.kind);
-            let entry = state.writer(class).push(id, &stored);
-            state.known.insert(id, Place::Open(entry));
-            if state.writer(class).size() >= PACK_TARGET {
-                state.close(class, self.store.tenant());
+            let writer = state.writer(class);
+            let mut open = match writer.take() {
+                Some(open) => open,
+                None => self.store.new_pack(class)?,
+            };
+            open.push(id, &stored)?;
+            let full = open.size() >= PACK_TARGET;
+            *writer = Some(open);
+            if full {
+                state.close(class)?;
             }
         }
         Ok(true)
@@ -153,14 +155,14 @@ impl Batch {
 
     /// Brings finished packs into the bucket and then, all at once, into the index.
     async fn upload_closed(&self) -> Result<()> {
-        let packs: Vec<Arc<Pack>> = self.state.lock().closed.iter().cloned().collect();
+        let packs: Vec<Arc<Finished>> = self.state.lock().closed.iter().cloned().collect();
         if packs.is_empty() {
             return Ok(());
         }
         let holding = self.store.add_packs(&packs).await?;
         let mut state = self.state.lock();
         holding.into_iter().for_each(|pack| state.pinned.add(pack));
-        for entry in packs.iter().flat_map(|pack| &pack.entries) {
+        for entry in packs.iter().flat_map(|pack| &pack.pack.entries) {
             state.known.insert(entry.id, Place::Stored);
         }
         state.closed.drain(..packs.len());
@@ -169,34 +171,29 @@ impl Batch {
 }
 
 impl State {
-    fn writer(&mut self, class: PackClass) -> &mut PackWriter {
+    fn writer(&mut self, class: PackClass) -> &mut Option<PackWriter> {
         match class {
             PackClass::Contents => &mut self.contents,
-            PackClass::Trees => &mut self.trees,
+            PackClass::Trees | PackClass::Bundle => &mut self.trees,
         }
     }
 
-    fn forget_pending(&mut self, id: &ObjectId) {
+    fn moved(&mut self, id: &ObjectId) {
         if let Some(Place::Pending(bytes)) = self.known.get(id) {
             self.pending_bytes -= bytes.len();
         }
     }
 
     /// Finishes the open pack of a class. Contents go first: no tree may be in the index before what it names.
-    fn close(&mut self, class: PackClass, tenant: crate::id::TenantId) {
+    fn close(&mut self, class: PackClass) -> Result<()> {
         if class == PackClass::Trees {
-            self.close(PackClass::Contents, tenant);
+            self.close(PackClass::Contents)?;
         }
-        if self.writer(class).is_empty() {
-            return;
+        if let Some(writer) = self.writer(class).take() {
+            let (pack, bytes) = writer.finish()?;
+            self.closed.push_back(Arc::new(Finished { pack, bytes }));
         }
-        let writer = std::mem::replace(self.writer(class), PackWriter::new(tenant, class));
-        let pack = Arc::new(writer.finish());
-        for entry in &pack.entries {
-            let range = entry.offset as usize..entry.offset as usize + entry.stored_length as usize;
-            self.known.insert(entry.id, Place::Closed(*entry, pack.bytes.slice(range)));
-        }
-        self.closed.push_back(pack);
+        Ok(())
     }
 }
 
@@ -221,21 +218,36 @@ async fn compress_all(objects: Vec<(ObjectId, Bytes)>) -> Result<Vec<(ObjectId, 
     Ok(stored)
 }
 
+/// A finished pack and its bytes.
+pub(crate) struct Finished {
+    pack: Pack,
+    bytes: Bytes,
+}
+
 impl Store {
+    fn new_pack(&self, class: PackClass) -> Result<PackWriter> {
+        let id = PackId::from_bytes(self.inner.chance.bytes()?);
+        Ok(PackWriter::new(self.tenant(), class, id, self.keys().for_new_pack(id)))
+    }
+
+    async fn upload_pack(&self, pack: &Pack, bytes: Bytes) -> Result<()> {
+        let name = self.pack_name(pack.id);
+        self.inner.bucket.create_named_by_content(&name, bytes).await.map(|_| ())
+    }
+
     /// Makes packs durable in the bucket, then, in one transaction, their objects findable. Returns the packs that hold
     /// these objects now.
-    pub(crate) async fn add_packs(&self, new: &[Arc<Pack>]) -> Result<BTreeSet<PackId>> {
+    pub(crate) async fn add_packs(&self, new: &[Arc<Finished>]) -> Result<BTreeSet<PackId>> {
         let _no_sweep = self.inner.sweep.read().await;
-        let uploads = new.iter().map(|pack| async {
-            self.inner.bucket.create_named_by_content(&self.pack_name(pack.id), pack.bytes.clone()).await
-        });
+        let uploads = new.iter().map(|pack| async { self.upload_pack(&pack.pack, pack.bytes.clone()).await });
         futures::future::try_join_all(uploads).await?;
         let now = self.inner.clock.now();
         let mut holding = BTreeSet::new();
         let mut transaction = self.inner.database.begin().await?;
         for pack in new {
-            holding.extend(packs::register(&mut transaction, self.inner.tenant_number, pack, now).await?);
-            orphans::forget(&mut transaction, pack.id).await?;
+            orphans::refuse_dead(&mut transaction, pack.pack.id).await?;
+            holding.extend(packs::register(&mut transaction, self.inner.tenant_number, &pack.pack, now).await?);
+            orphans::forget(&mut transaction, pack.pack.id).await?;
         }
         self.inner.database.commit(transaction).await?;
         Ok(holding)
@@ -255,15 +267,6 @@ impl Objects for Batch {
             for id in ids {
                 results.push(match state.known.get(id) {
                     Some(Place::Pending(bytes)) => Some(bytes.clone()),
-                    Some(Place::Open(entry)) => {
-                        let writer = match PackClass::of(id.kind) {
-                            PackClass::Contents => &state.contents,
-                            PackClass::Trees => &state.trees,
-                        };
-                        let stored = Bytes::copy_from_slice(writer.stored_bytes(entry));
-                        Some(unpack(self.store.key(), entry, &stored)?)
-                    }
-                    Some(Place::Closed(entry, stored)) => Some(unpack(self.store.key(), entry, stored)?),
                     Some(Place::Stored) | None => None,
                 });
             }

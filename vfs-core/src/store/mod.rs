@@ -23,10 +23,12 @@ pub use batch::Batch;
 pub(crate) use pins::Pins;
 
 use crate::bucket::Bucket;
+use crate::chance::Chance;
 use crate::clock::{Clock, Time};
 use crate::db::{Database, Location, packs};
 use crate::error::{Error, Kind, Result};
 use crate::id::{IdKey, ObjectId, ObjectKind, PackId, TenantId};
+use crate::keys::TenantKeys;
 use crate::limits::OBJECT_CACHE_BYTES;
 use crate::objects::Objects;
 
@@ -40,9 +42,10 @@ struct Inner {
     bucket: Bucket,
     database: Database,
     clock: Arc<dyn Clock>,
-    tenant: TenantId,
     tenant_number: i64,
-    key: IdKey,
+    keys: TenantKeys,
+    /// Gives packs their names.
+    chance: Chance,
     cache: Mutex<cache::Cache>,
     pins: Pins,
     /// Shared while a pack is between bucket and index, alone while gc deletes.
@@ -50,18 +53,18 @@ struct Inner {
 }
 
 impl Store {
-    /// The objects of `tenant`, which is `tenant_number` in the database.
+    /// The objects of the tenant of `keys`, which is `tenant_number` in the database.
     pub(crate) fn new(
         bucket: Bucket,
         database: Database,
         clock: Arc<dyn Clock>,
-        tenant: TenantId,
         tenant_number: i64,
-        key: IdKey,
+        keys: TenantKeys,
+        chance: Chance,
     ) -> Store {
         let cache = Mutex::new(cache::Cache::new(OBJECT_CACHE_BYTES));
         let (pins, sweep) = (Pins::default(), RwLock::default());
-        Store { inner: Arc::new(Inner { bucket, database, clock, tenant, tenant_number, key, cache, pins, sweep }) }
+        Store { inner: Arc::new(Inner { bucket, database, clock, tenant_number, keys, chance, cache, pins, sweep }) }
     }
 
     /// Starts collecting new objects.
@@ -71,7 +74,7 @@ impl Store {
 
     /// The folder of the tenant's packs in the bucket.
     pub(crate) fn pack_folder(&self) -> String {
-        format!("t/{}/packs", self.inner.tenant)
+        format!("t/{}/packs", self.tenant())
     }
 
     /// The name of a pack in the bucket.
@@ -87,7 +90,12 @@ impl Store {
     }
 
     pub(crate) fn tenant(&self) -> TenantId {
-        self.inner.tenant
+        self.inner.keys.tenant()
+    }
+
+    /// What names, seals and opens its objects.
+    pub(crate) fn keys(&self) -> &TenantKeys {
+        &self.inner.keys
     }
 
     pub(crate) fn bucket(&self) -> &Bucket {
@@ -125,7 +133,7 @@ impl Store {
 #[async_trait]
 impl Objects for Store {
     fn key(&self) -> &IdKey {
-        &self.inner.key
+        self.inner.keys.id()
     }
 
     async fn read_many(&self, ids: &[ObjectId]) -> Result<Vec<Bytes>> {

@@ -8,7 +8,6 @@ use crate::db::Location;
 use crate::error::{Error, Kind, Result};
 use crate::id::PackId;
 use crate::limits::{READ_GAP_MAX, READ_SPAN_MAX, READS_AT_ONCE, SMALL_OBJECT_MAX};
-use crate::objects::Objects;
 use crate::pack::unpack;
 
 /// Objects of one pack that are read in one request.
@@ -54,13 +53,13 @@ impl Store {
             Kind::NotFound => Error::corrupt(format!("{name} is missing in the bucket")).because(error),
             _ => error,
         })?;
-        let (key, start) = (self.key().clone(), span.start);
+        let (keys, pack, start) = (self.keys().clone(), span.pack, span.start);
         let unpack_all = move || -> Vec<Result<Bytes>> {
             let stored = |location: &Location| {
                 let offset = (location.entry.offset - start) as usize;
                 bytes.slice(offset..offset + location.entry.stored_length as usize)
             };
-            members.iter().map(|location| unpack(&key, &location.entry, &stored(location))).collect()
+            members.iter().map(|location| unpack(&keys, pack, &location.entry, &stored(location))).collect()
         };
         if span.end - span.start <= SMALL_OBJECT_MAX as u64 {
             return Ok(unpack_all());

@@ -3,7 +3,7 @@
 use super::{Columns, Connection, map_error, time_to_sql};
 use crate::clock::Time;
 use crate::db::OrphanRow;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::PackId;
 
 fn failed(error: sqlx::Error) -> Error {
@@ -32,9 +32,25 @@ pub async fn note(connection: &mut Connection, id: PackId, now: Time) -> Result<
     Ok(())
 }
 
-/// Forgets one.
+/// `Conflict` if one is being deleted, or was. Belongs into the transaction that registers the pack.
+pub async fn refuse_dead(connection: &mut Connection, id: PackId) -> Result<()> {
+    let dead: Option<i64> = sqlx::query_scalar("SELECT dead FROM orphans WHERE pack = ?")
+        .bind(&id.as_bytes()[..])
+        .fetch_optional(connection)
+        .await
+        .map_err(failed)?;
+    match dead {
+        None | Some(0) => Ok(()),
+        Some(_) => {
+            let message = "gc removed a pack that was uploaded for longer than the grace period: try again";
+            Err(Error::new(Kind::Conflict, message))
+        }
+    }
+}
+
+/// Forgets one that is not dead.
 pub async fn forget(connection: &mut Connection, id: PackId) -> Result<()> {
-    sqlx::query("DELETE FROM orphans WHERE pack = ?")
+    sqlx::query("DELETE FROM orphans WHERE pack = ? AND dead = 0")
         .bind(&id.as_bytes()[..])
         .execute(connection)
         .await
