@@ -7,6 +7,7 @@ mod doctor;
 mod documents;
 mod files;
 mod history;
+mod key;
 mod maintenance;
 mod mount;
 mod run;
@@ -28,6 +29,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
     match command {
         Command::Up(options) => up::run(context, options).await,
         Command::Serve(options) => serve::run(context, options).await,
+        Command::Key(command) => key::run(context, command),
         Command::Shutdown => serve::shutdown(context).await,
         Command::Import(options) => transfer::import(context, options).await,
         Command::Export(options) => transfer::export(context, options).await,
@@ -50,7 +52,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Gc(options) => maintenance::gc(context, options).await,
         Command::Demo(options) => demo::run(context, options).await,
         Command::Doctor => doctor::run(context.printer, &context.data),
-        Command::Bench(Bench::Mount(options)) => Ok(crate::bench::run(&options, context.printer.is_json())?),
+        Command::Bench(Bench::Mount(options)) => Ok(crate::bench::run_mount(&options, context.printer.is_json())?),
+        Command::Bench(Bench::Store(options)) => Ok(crate::bench::run_store(options, context.printer.is_json()).await?),
         Command::Completion { shell } => completion::run(context.printer, shell),
     }
 }

@@ -20,6 +20,20 @@
 //! id  name  error  limits  clock  chance  progress
 //! ```
 
+/// Whether a test has broken an invariant (see `testing::sabotage`). Without the feature nothing ever is.
+#[cfg(feature = "testing")]
+macro_rules! sabotaged {
+    ($what:ident) => {
+        $crate::testing::sabotage::is($crate::testing::sabotage::Sabotage::$what)
+    };
+}
+#[cfg(not(feature = "testing"))]
+macro_rules! sabotaged {
+    ($what:ident) => {
+        false
+    };
+}
+
 pub mod base;
 pub mod bucket;
 pub mod build;
@@ -48,6 +62,8 @@ mod reach;
 pub mod repo;
 pub mod sessions;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod tree;
 pub mod workspace;
 

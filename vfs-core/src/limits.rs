@@ -105,10 +105,48 @@ pub const READ_GAP_MAX: u64 = 32 * 1024;
 pub const READ_SPAN_MAX: u64 = 4 * 1024 * 1024;
 /// Requests that one read has under way at once.
 pub const READS_AT_ONCE: usize = 16;
+/// Length of a part of an upload: S3 takes none below 5 MiB, and a pack has eight.
+pub const UPLOAD_PART: usize = 8 * 1024 * 1024;
+/// Parts of one upload that are on their way at once; with the one being filled, four are in memory.
+pub const UPLOAD_PARTS_AT_ONCE: usize = 3;
+/// A request to the bucket is made again at most this often, with pauses of 0.1, 0.2, 0.4 … seconds, and as much again
+/// by chance: some ten seconds of 503s are waited out.
+pub const RETRIES_MAX: usize = 7;
+/// See [`RETRIES_MAX`].
+pub const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
+/// See [`RETRIES_MAX`].
+pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
+/// No request is made again after this long: below [`MISS_DEADLINE`], so that the cause is named and not the deadline.
+pub const RETRY_TIME_MAX: Duration = Duration::from_secs(20);
+/// Half-written files in a local bucket that nobody has touched for this long are removed: no upload takes a week.
+pub const LEFTOVER_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Memory for plain tree nodes, blobs and snapshots that were read, in bytes.
 pub const OBJECT_CACHE_BYTES: usize = 64 * 1024 * 1024;
-/// Database connections that read; one more writes.
+/// Connections to SQLite that read; one more writes.
 pub const DATABASE_READERS: u32 = 4;
+/// SQLite's memory for pages of the connection that writes, in KiB: the keys of the index are random, so an insert
+/// may hit any of the pages of its tree, some 60 MiB for a million objects. SQLite's own 2 MiB mean a read for each.
+pub const DATABASE_CACHE_KIB: u32 = 64 * 1024;
+/// The same for each connection that reads: it finds the rest in the page cache of the system.
+pub const DATABASE_READER_CACHE_KIB: u32 = 8 * 1024;
+/// Statements that a connection keeps prepared: more than there are fixed ones.
+pub const DATABASE_STATEMENTS: usize = 256;
+/// Connections of an engine to PostgreSQL that read; a server has 100 by default, for some eight engines.
+pub const POSTGRES_READERS: u32 = 8;
+/// Connections of an engine to PostgreSQL that write: writers take turns, so the second is there when the first is done.
+pub const POSTGRES_WRITERS: u32 = 2;
+/// How long PostgreSQL may take to accept a connection, and a task waits for one that is free.
+pub const DATABASE_CONNECT: Duration = Duration::from_secs(10);
+/// How long PostgreSQL may take for one statement, or for the next row of one: gc looks at the whole index in one.
+pub const DATABASE_ANSWER: Duration = Duration::from_secs(300);
+/// A connection that was used less than this ago is taken without asking whether it lives.
+pub const DATABASE_FRESH: Duration = Duration::from_secs(5);
+/// PostgreSQL ends a transaction that does nothing for this long: its engine hangs, and keeps all writers waiting.
+pub const DATABASE_TRANSACTION_IDLE: Duration = Duration::from_secs(60);
+/// How long an engine waits for another one that changes the tables: a step takes seconds.
+pub const DATABASE_MIGRATION: Duration = Duration::from_secs(60);
+/// How often it looks.
+pub const DATABASE_MIGRATION_POLL: Duration = Duration::from_millis(200);
 /// How long a statement waits for another one of the same database.
 pub const DATABASE_BUSY: Duration = Duration::from_secs(30);
 /// Automatic history rows older than this are thinned.

@@ -62,3 +62,46 @@ fn a_full_disk_is_named_so() {
     let error = object_store::Error::Generic { store: "test", source: Box::new(full) };
     assert_eq!(map_error(error, "x".into()).kind(), Kind::NoSpace);
 }
+
+async fn uploads_in_parts(bucket: &Bucket) {
+    for lengths in [vec![], vec![10], vec![10, 3], vec![10, 10, 10, 10, 10, 10, 1]] {
+        let name = format!("u/{}", lengths.len());
+        let (mut upload, mut all) = (bucket.upload(&name), Vec::new());
+        for (number, length) in lengths.into_iter().enumerate() {
+            let part = vec![number as u8; length];
+            upload.put_part(Bytes::from(part.clone())).await.unwrap();
+            all.extend(part);
+        }
+        assert_eq!(bucket.get(&name).await.unwrap_err().kind(), Kind::NotFound, "visible before it is whole");
+        upload.finish().await.unwrap();
+        assert_eq!(bucket.get(&name).await.unwrap(), all);
+    }
+    let mut dropped = bucket.upload("v/dropped");
+    let mut aborted = bucket.upload("v/aborted");
+    for _ in 0..5 {
+        dropped.put_part(Bytes::from_static(b"12345")).await.unwrap();
+        aborted.put_part(Bytes::from_static(b"12345")).await.unwrap();
+    }
+    assert!(bucket.list("v").await.unwrap().is_empty());
+    aborted.abort().await.unwrap();
+    drop(dropped);
+    assert!(bucket.list("v").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn uploads_show_nothing_before_they_are_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = Bucket::folder(&folder.path().join("bucket")).unwrap();
+    uploads_in_parts(&bucket).await;
+    uploads_in_parts(&Bucket::memory()).await;
+}
+
+#[tokio::test]
+async fn parts_of_different_lengths_are_refused() {
+    let bucket = Bucket::memory();
+    let mut upload = bucket.upload("x");
+    upload.put_part(Bytes::from_static(b"1234")).await.unwrap();
+    assert!(upload.put_part(Bytes::from_static(b"12345")).await.is_err());
+    upload.put_part(Bytes::from_static(b"1")).await.unwrap();
+    assert!(upload.put_part(Bytes::from_static(b"1")).await.is_err(), "a short part was not the last");
+}

@@ -85,7 +85,14 @@ impl OperatorKey {
     /// Writes this key into a new file that only its owner can read; durable when it returns.
     pub fn write_new_file(&self, path: &Path) -> Result<()> {
         let failed = |error| Error::io(format!("the key file {} could not be written", path.display()), error);
-        let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+        let opened = File::options().write(true).create_new(true).mode(0o600).open(path);
+        let mut file = opened.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                let message = format!("{} exists already, and a key is never overwritten", path.display());
+                Error::new(Kind::AlreadyExists, message)
+            }
+            _ => failed(error),
+        })?;
         file.write_all(format!("{}\n", hex::encode(self.0.bytes())).as_bytes()).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

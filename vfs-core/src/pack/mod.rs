@@ -21,6 +21,8 @@
 mod header;
 mod read;
 mod stored;
+#[cfg(feature = "testing")]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod write;

@@ -95,7 +95,8 @@ fn parts_that_are_taken_are_the_pack() {
         for (kind, content) in contents() {
             let (id, stored) = object(kind, &content);
             writer.push(id, &stored).unwrap();
-            parts.extend_from_slice(&writer.take());
+            let waiting = writer.waiting();
+            parts.extend_from_slice(&writer.take(waiting));
             assert_eq!(writer.waiting(), 0);
         }
         let (pack, rest) = writer.finish().unwrap();

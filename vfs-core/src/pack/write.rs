@@ -1,6 +1,6 @@
 //! Writing a pack of version 1: objects in, parts out, footer and trailer at the end.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::header::{HEADER_LENGTH, PackHeader};
 use super::read::{END_MAGIC_1, TRAILER_1_LENGTH};
@@ -36,7 +36,7 @@ pub struct PackWriter {
     /// Of everything so far.
     hasher: blake3::Hasher,
     /// What was not taken yet.
-    bytes: Vec<u8>,
+    bytes: BytesMut,
     length: u64,
     entries: Vec<PackEntry>,
 }
@@ -49,7 +49,7 @@ impl PackWriter {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&header);
         let length = header.len() as u64;
-        PackWriter { class, id, key, header, hasher, bytes: header.to_vec(), length, entries: Vec::new() }
+        PackWriter { class, id, key, header, hasher, bytes: BytesMut::from(&header[..]), length, entries: Vec::new() }
     }
 
     /// Its name.
@@ -105,9 +105,12 @@ impl PackWriter {
         self.bytes.len()
     }
 
-    /// Takes what waits; the parts one after another are the pack.
-    pub fn take(&mut self) -> Bytes {
-        std::mem::take(&mut self.bytes).into()
+    /// Takes the first `length` bytes that wait; the parts one after another are the pack.
+    pub fn take(&mut self, length: usize) -> Bytes {
+        let part = self.bytes.split_to(length).freeze();
+        // As much again is likely to come; without this the buffer would grow to it by doubling, with a copy each time.
+        self.bytes.reserve(length);
+        part
     }
 
     /// Appends footer and trailer. Returns what the index needs, and the bytes that were not taken.
@@ -126,7 +129,7 @@ impl PackWriter {
         self.bytes.extend_from_slice(body.as_bytes());
         self.bytes.extend_from_slice(END_MAGIC_1);
         let size = self.length + (footer.len() + TRAILER_1_LENGTH) as u64;
-        Ok((Pack { id: self.id, class: self.class, size, entries: self.entries }, self.bytes.into()))
+        Ok((Pack { id: self.id, class: self.class, size, entries: self.entries }, self.bytes.freeze()))
     }
 }
 

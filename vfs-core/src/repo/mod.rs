@@ -2,6 +2,8 @@
 
 mod base;
 mod config;
+#[cfg(feature = "testing")]
+pub(crate) mod decoders;
 mod documents;
 mod history;
 mod leases;
@@ -140,6 +142,12 @@ impl Repo {
         open::in_memory(clock).await
     }
 
+    /// The repo of this database and this bucket. One engine of several: each has a value of its own.
+    #[cfg(feature = "testing")]
+    pub async fn open_with(database: Database, bucket: crate::bucket::Bucket, clock: Arc<dyn Clock>) -> Result<Repo> {
+        open::assemble(database, bucket, clock, None).await
+    }
+
     /// The objects.
     pub fn store(&self) -> &Store {
         &self.inner.store
@@ -267,6 +275,9 @@ impl Repo {
     /// Condemns packs that nothing reaches and deletes those whose grace period is over. Any doubt deletes nothing.
     pub async fn gc(&self, options: GcOptions, progress: &OnProgress) -> Result<GcReport> {
         self.inner.sessions.forget_idle(self.now());
+        if options.delete {
+            self.store().bucket().remove_leftovers(crate::limits::LEFTOVER_AGE).await?;
+        }
         crate::gc::gc(self.store(), options, progress).await
     }
 

@@ -47,7 +47,7 @@ impl Repo {
         let before = self.write_ref_log(step).await?;
         let mut transaction = self.database().begin().await?;
         let mut head = refs::get(&mut transaction, step.workspace).await?;
-        if (head.snapshot, head.sequence) != (step.expected, before.sequence) {
+        if (head.snapshot, head.sequence) != (step.expected, before.sequence) && !sabotaged!(SkipCompareAndSet) {
             return Err(moved());
         }
         self.check_mover(&mut transaction, step, &mut head).await?;
@@ -72,6 +72,15 @@ impl Repo {
         history::put(&mut transaction, step.workspace, &row).await?;
         history::thin(&mut transaction, step.workspace, step.time).await?;
         counters::take(&mut transaction, counters::ROOTS, 0, 1).await?;
+        #[cfg(feature = "testing")]
+        if sabotaged!(AnswerBeforeCommit) {
+            let database = self.database().clone();
+            let later = Box::pin(async move { drop(database.commit(transaction).await) });
+            if let Some(alone) = crate::testing::detach(later) {
+                alone.await;
+            }
+            return Ok(kept);
+        }
         self.database().commit(transaction).await?;
         Ok(kept)
     }
@@ -79,7 +88,7 @@ impl Repo {
     async fn write_ref_log(&self, step: &Move<'_>) -> Result<RefRow> {
         let mut connection = self.database().read().await?;
         let before = refs::get(&mut connection, step.workspace).await?;
-        if before.snapshot != step.expected {
+        if before.snapshot != step.expected && !sabotaged!(SkipCompareAndSet) {
             return Err(moved());
         }
         let row = workspaces::by_id(&mut connection, self.inner.tenant_number, step.workspace).await?;

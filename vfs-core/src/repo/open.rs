@@ -93,7 +93,7 @@ async fn open_bucket(data: &Path, database: &Database, asked: Option<&str>) -> R
 }
 
 /// Proves that bucket and database belong together, or makes them so if both are new.
-async fn assemble(
+pub(super) async fn assemble(
     database: Database,
     bucket: Bucket,
     clock: Arc<dyn Clock>,

@@ -56,6 +56,7 @@ impl Publisher for Repo {
         }
         if let Ok(session) = self.inner.sessions.get(&key, self.now())
             && session.base == base
+            && !session.batch.is_broken()
         {
             return Ok(());
         }
@@ -95,7 +96,7 @@ impl Publisher for Repo {
             Ok(published) => Ok(done.insert(published).clone()),
             Err(error) => {
                 // What was gathered does not fit the world any more; begin again.
-                if matches!(error.kind(), Kind::Conflict | Kind::LeaseLost) {
+                if matches!(error.kind(), Kind::Conflict | Kind::LeaseLost) || session.batch.is_broken() {
                     self.inner.sessions.forget_session(&key, &session);
                 }
                 Err(error)

@@ -15,6 +15,8 @@ mod cache;
 mod committer;
 mod content;
 mod data;
+#[cfg(feature = "testing")]
+pub(crate) mod decoders;
 mod extents;
 mod folder;
 mod inode;
