@@ -37,6 +37,10 @@ pub(crate) struct Cli {
     /// The token of that engine; better in the environment, because other users see command lines
     #[arg(long, global = true, value_name = "T", env = "ESKER_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// The file with the key of an encrypted repo; a new data folder that is made with one is encrypted. ESKER_KEY holds
+    /// a key itself
+    #[arg(long, global = true, value_name = "FILE", env = "ESKER_KEY_FILE", value_hint = ValueHint::FilePath)]
+    pub key_file: Option<PathBuf>,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -49,6 +53,9 @@ pub(crate) enum Command {
     Up(Up),
     /// Run the engine in front, also on a TCP address
     Serve(Serve),
+    /// Make the key of an encrypted repo
+    #[command(subcommand)]
+    Key(Key),
     /// Stop the engine; mounts go on and start another when they need one
     Shutdown,
     /// Import a folder into a workspace
@@ -159,6 +166,17 @@ pub(crate) struct Serve {
     /// Started by another command: standard output is the readiness pipe; leave when idle
     #[arg(long, hide = true)]
     pub detached: bool,
+}
+
+/// What can be done with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Write a new random key into a new file that only you can read. Whoever loses it loses everything in the repo
+    New {
+        /// The file; it must not exist
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
 }
 
 /// Options of `import`.

@@ -8,6 +8,7 @@ mod doctor;
 mod documents;
 mod files;
 mod history;
+mod key;
 mod maintenance;
 mod mount;
 mod quota;
@@ -32,6 +33,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
     match command {
         Command::Up(options) => up::run(context, options).await,
         Command::Serve(options) => serve::run(context, options).await,
+        Command::Key(command) => key::run(context, command),
         Command::Shutdown => serve::shutdown(context).await,
         Command::Import(options) => transfer::import(context, options).await,
         Command::Export(options) => transfer::export(context, options).await,

@@ -29,6 +29,9 @@ fn text(context: &Context, info: &EngineInfo) -> String {
         rows.push(("address", format!("http://{address}")));
         rows.push(("token", format!("in {}", context.data.token().display())));
     }
+    if info.encrypted {
+        rows.push(("encrypted", "yes; whoever loses the key loses everything".to_owned()));
+    }
     let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     format!("{}Ctrl-C stops the engine; mounts go on and start another", print::table(&rows))
 }

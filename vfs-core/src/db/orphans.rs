@@ -3,7 +3,7 @@
 use super::{Columns, Connection, Failure, map_error, query, time_to_sql};
 use crate::clock::Time;
 use crate::db::OrphanRow;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::PackId;
 
 fn failed(error: Failure) -> Error {
@@ -32,8 +32,28 @@ pub async fn note(connection: &mut Connection, id: PackId, now: Time) -> Result<
     Ok(())
 }
 
-/// Forgets one.
+/// `Conflict` if one is being deleted, or was. Belongs into the transaction that registers the pack.
+pub async fn refuse_dead(connection: &mut Connection, id: PackId) -> Result<()> {
+    let row = query("SELECT dead FROM orphans WHERE pack = ?")
+        .bind(&id.as_bytes()[..])
+        .fetch_optional(connection)
+        .await
+        .map_err(failed)?;
+    match row.map(|row| Columns(&row).number("dead")).transpose()? {
+        None | Some(0) => Ok(()),
+        Some(_) => {
+            let message = "gc removed a pack that was uploaded for longer than the grace period: try again";
+            Err(Error::new(Kind::Conflict, message))
+        }
+    }
+}
+
+/// Forgets one that is not dead.
 pub async fn forget(connection: &mut Connection, id: PackId) -> Result<()> {
-    query("DELETE FROM orphans WHERE pack = ?").bind(&id.as_bytes()[..]).execute(connection).await.map_err(failed)?;
+    query("DELETE FROM orphans WHERE pack = ? AND dead = 0")
+        .bind(&id.as_bytes()[..])
+        .execute(connection)
+        .await
+        .map_err(failed)?;
     Ok(())
 }

@@ -24,7 +24,7 @@ pub async fn register(connection: &mut Connection, tenant: i64, pack: &Pack, now
     .bind(tenant)
     .bind(&pack.id.as_bytes()[..])
     .bind(i64::from(pack.class.tag()))
-    .bind(to_sql(pack.bytes.len() as u64))
+    .bind(to_sql(pack.size))
     .bind(to_sql(pack.entries.len() as u64))
     .bind(time_to_sql(now))
     .execute(&mut *connection)
@@ -107,9 +107,11 @@ async fn locate_part(
 }
 
 fn read_location(columns: &Columns<'_>, id: ObjectId) -> Result<Location> {
+    let flags = PackEntry::read_flags(columns.small("flags")?)?;
     let entry = PackEntry {
         id,
-        compressed: PackEntry::read_flags(columns.small("flags")?)?,
+        compressed: flags.compressed,
+        sealed: flags.sealed,
         offset: columns.number("offset")?,
         stored_length: columns.small("stored")?,
         plain_length: columns.small("plain")?,

@@ -2,7 +2,6 @@
 
 mod base;
 mod bundles;
-pub(crate) mod chance;
 pub(crate) mod chosen;
 pub(crate) mod config;
 #[cfg(feature = "testing")]
@@ -14,6 +13,7 @@ pub(crate) mod moves;
 pub(crate) mod open;
 pub(crate) mod publish;
 mod quotas;
+pub(crate) mod ref_log;
 mod sessions;
 mod statistics;
 #[cfg(test)]
@@ -33,6 +33,7 @@ use crate::clock::{Clock, Time};
 use crate::db::Database;
 use crate::error::Result;
 use crate::id::{HolderId, RepoId, SessionId, SnapshotId, TenantId, WorkspaceId};
+use crate::keys::OperatorKey;
 use crate::limits::LEFTOVER_AGE;
 use crate::object::{Ino, Node, Snapshot, Subtree};
 use crate::objects::Objects;
@@ -42,6 +43,7 @@ use crate::store::{Batch, Store};
 pub use crate::check::{CheckOptions, CheckReport, Damage, Severity, Share};
 pub use crate::db::HistoryRow;
 pub use crate::gc::{GcOptions, GcReport};
+pub use ref_log::RefLogEntry;
 pub use statistics::{LastGc, Logical, ObjectStatistics, Statistics};
 
 /// A bucket and a database. Clones are the same repo.
@@ -78,6 +80,9 @@ pub struct RepoOptions {
     /// URL of a team's database (`postgres://user:password@host/database`); `None` means what the data folder
     /// remembers, and at first SQLite in the folder itself.
     pub database: Option<String>,
+    /// Wraps the tenant's keys (decision 0016). A new repo that is made with one is encrypted; one that is encrypted does
+    /// not open without it.
+    pub key: Option<OperatorKey>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -153,12 +158,17 @@ impl Repo {
     #[cfg(feature = "testing")]
     pub async fn open_with(database: Database, bucket: crate::bucket::Bucket, clock: Arc<dyn Clock>) -> Result<Repo> {
         let remember = bucket.url().to_owned();
-        open::assemble(database, bucket, &remember, clock).await
+        open::assemble(database, bucket, &remember, clock, None).await
     }
 
     /// The objects.
     pub fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    /// Whether what goes to the bucket is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.inner.store.keys().is_encrypted()
     }
 
     /// The repo's id.

@@ -13,7 +13,8 @@ use crate::change::ChangeSet;
 use crate::documents::{DocumentPath, Scope};
 use crate::error::{Error, Result};
 use crate::files::check_glob;
-use crate::id::{IdKey, ObjectId, ObjectKind, PackId};
+use crate::id::{IdKey, ObjectId, ObjectKind, PackId, TenantId};
+use crate::keys::TenantKeys;
 use crate::limits::OBJECT_MAX;
 use crate::name::Name;
 use crate::object::{Blob, Snapshot, TreeNode, Xattrs};
@@ -96,34 +97,43 @@ fn pack_index(bytes: &[u8]) -> Result<Vec<u8>> {
     let length = usize::from(u16::from_le_bytes([length[0], length[1]]));
     let Some(objects) = body.len().checked_sub(length) else { return Err(Error::corrupt("no such footer")) };
     let (objects, footer) = body.split_at(objects);
-    let index = pack::read_index(&pack::testing::whole_pack(objects, footer))?;
+    let whole = pack::testing::whole_pack(objects, footer);
+    let id = PackId::from_bytes(*blake3::hash(&whole).as_bytes());
+    let index = pack::read_index(&keys(), id, &whole)?;
     let again = pack::testing::footer(&index.entries);
     Ok([&bytes[..2], objects, &again].concat())
+}
+
+/// Keys of a tenant whose objects are not encrypted.
+fn keys() -> TenantKeys {
+    TenantKeys::plain(TenantId::from_bytes([1; 16]), IdKey::golden())
 }
 
 /// The input says how long the object should be (three bytes) and whether it is compressed (one); the rest is what a pack stores. The id
 /// never fits, so nothing is understood; what is stored by us must come back.
 fn stored_object(bytes: &[u8]) -> Result<Vec<u8>> {
-    let key = IdKey::golden();
+    let (keys, pack) = (keys(), PackId::from_bytes([2; 32]));
     if let Some((head, stored)) = bytes.split_at_checked(4) {
         let plain_length = u32::from_le_bytes([head[0], head[1], head[2], 0]) % (OBJECT_MAX as u32 + 2);
         let id = ObjectId { kind: ObjectKind::Chunk, hash: [7; 32] };
         let compressed = head[3] & 1 == 1;
         let stored = Bytes::copy_from_slice(stored);
-        let entry = PackEntry { id, compressed, offset: 0, stored_length: stored.len() as u32, plain_length };
-        assert!(pack::unpack(&key, &entry, &stored).is_err(), "a wrong id was believed");
+        let entry =
+            PackEntry { id, compressed, sealed: false, offset: 0, stored_length: stored.len() as u32, plain_length };
+        assert!(pack::unpack(&keys, pack, &entry, &stored).is_err(), "a wrong id was believed");
     }
     let canonical = Bytes::copy_from_slice(bytes);
     let stored = Stored::new(&canonical)?;
     let entry = PackEntry {
-        id: key.object_id(ObjectKind::Chunk, &canonical),
+        id: keys.id().object_id(ObjectKind::Chunk, &canonical),
         compressed: stored.compressed,
+        sealed: false,
         offset: 0,
         stored_length: stored.bytes.len() as u32,
         plain_length: stored.plain_length,
     };
-    let back =
-        pack::unpack(&key, &entry, &stored.bytes).unwrap_or_else(|error| panic!("what was stored is gone: {error}"));
+    let back = pack::unpack(&keys, pack, &entry, &stored.bytes)
+        .unwrap_or_else(|error| panic!("what was stored is gone: {error}"));
     assert!(back == canonical, "what was stored came back changed");
     Ok(bytes.to_vec())
 }
