@@ -41,7 +41,9 @@ use std::sync::Arc;
 use backend::{Backend, Each, Failure, Open, Outcome, Row, Statement, map_error};
 use query::{Builder, Columns, query, time_to_sql, to_sql};
 pub(crate) use postgres::PostgresUrl;
-pub use row::{DocumentRow, HistoryRow, LeaseRow, Location, OrphanRow, PackRow, RefRow, VersionRow, WorkspaceRow};
+pub use row::{
+    DocumentRow, HistoryRow, KindTotals, LeaseRow, Location, OrphanRow, PackRow, RefRow, VersionRow, WorkspaceRow,
+};
 pub use row_more::{CheckedPack, IndexRow, SideRefRow};
 pub use session_row::{DocumentVersion, EventRow, SessionRow, TurnRow};
 

@@ -49,6 +49,7 @@ impl Repo {
         self.database().commit(transaction).await?;
         self.inner.sessions.forget(workspace);
         self.inner.connected.lock().retain(|connected| connected.0 != workspace);
+        self.warm_up(head.snapshot).await;
         Ok(Attached {
             lease: Lease { workspace, holder, epoch: head.epoch },
             name,

@@ -1,6 +1,7 @@
 //! The façade: opens bucket and database, hands out workspaces, and holds the one publish.
 
 mod base;
+mod bundles;
 pub(crate) mod chance;
 pub(crate) mod chosen;
 pub(crate) mod config;
@@ -13,13 +14,15 @@ pub(crate) mod moves;
 pub(crate) mod open;
 pub(crate) mod publish;
 mod sessions;
+mod statistics;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod workspaces;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
@@ -29,6 +32,7 @@ use crate::clock::{Clock, Time};
 use crate::db::Database;
 use crate::error::Result;
 use crate::id::{HolderId, RepoId, SessionId, SnapshotId, TenantId, WorkspaceId};
+use crate::limits::LEFTOVER_AGE;
 use crate::object::{Ino, Node, Snapshot, Subtree};
 use crate::objects::Objects;
 use crate::progress::OnProgress;
@@ -37,6 +41,7 @@ use crate::store::{Batch, Store};
 pub use crate::check::{CheckOptions, CheckReport, Damage, Severity, Share};
 pub use crate::db::HistoryRow;
 pub use crate::gc::{GcOptions, GcReport};
+pub use statistics::{LastGc, Logical, ObjectStatistics, Statistics};
 
 /// A bucket and a database. Clones are the same repo.
 #[derive(Clone)]
@@ -57,6 +62,8 @@ struct Inner {
     sessions: publish::Sessions,
     /// Sessions that have new events, for whoever follows them.
     news: broadcast::Sender<SessionId>,
+    /// Statistics that were made a moment ago.
+    statistics: tokio::sync::Mutex<Option<Statistics>>,
 }
 
 /// How a repo is opened.
@@ -272,9 +279,28 @@ impl Repo {
         self.inner.sessions.forget_idle(self.now());
         self.refuse_if_taken_over().await?;
         if options.delete {
-            self.store().bucket().remove_leftovers(crate::limits::LEFTOVER_AGE).await?;
+            let before = Time::from_nanos(self.now().as_nanos() - LEFTOVER_AGE.as_nanos() as i128);
+            self.store().bucket().remove_leftovers(before).await?;
         }
-        crate::gc::gc(self.store(), options, progress).await
+        let report = crate::gc::gc(self.store(), options, progress).await?;
+        self.remember_gc(&report).await?;
+        Ok(report)
+    }
+
+    /// Keeps what is read from a remote bucket in a folder of this machine, in at most so many bytes; 0 keeps nothing.
+    /// `Busy` if another engine has the folder. Once for a repo.
+    pub fn cache_reads(&self, folder: &Path, limit_bytes: u64) -> Result<()> {
+        self.store().cache_in(folder, limit_bytes)
+    }
+
+    /// How much there is, and what it took. Adds up the whole index: a second for some million objects.
+    pub async fn statistics(&self) -> Result<Statistics> {
+        self.add_up(Duration::ZERO).await
+    }
+
+    /// Statistics whose sums may be so old; counters are always new.
+    pub async fn recent_statistics(&self, age: Duration) -> Result<Statistics> {
+        self.add_up(age).await
     }
 
     /// Looks for damage; repairs nothing.

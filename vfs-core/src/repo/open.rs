@@ -164,6 +164,7 @@ pub(super) async fn assemble(
         connected,
         sessions: Sessions::default(),
         news: tokio::sync::broadcast::Sender::new(SESSION_NEWS_MAX),
+        statistics: tokio::sync::Mutex::default(),
     };
     Ok(Repo { inner: Arc::new(inner) })
 }
