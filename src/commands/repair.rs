@@ -69,7 +69,8 @@ pub(crate) async fn rebuild(context: &Context, options: Rebuild) -> Outcome {
         let line = format!("an engine runs for {}: use a new data folder", context.data.path().display());
         return Err(Failure::new(Kind::Busy, line));
     };
-    let progress = Progress::start(context.printer, "rebuilding");
+    let progress = Arc::new(Progress::start(context.printer, "rebuilding"));
+    let seen = progress.clone();
     let source = key::asked(&context.data)?;
     let rebuild = RebuildOptions {
         data: context.data.path().to_owned(),
@@ -77,8 +78,9 @@ pub(crate) async fn rebuild(context: &Context, options: Rebuild) -> Outcome {
         key: source.as_ref().map(key::load).transpose()?.flatten(),
         clock: Arc::new(SystemClock),
     };
-    let report =
-        vfs_core::rebuild::rebuild(&rebuild, &|step| progress.report(step.what, step.done, step.total)).await?;
+    let on_progress = move |step: vfs_core::progress::Progress| seen.report(step.what, step.done, step.total);
+    let report = vfs_core::rebuild::rebuild(&rebuild, &on_progress).await?;
+    drop(on_progress);
     drop(progress);
     if let Some(source) = source.filter(|_| rebuild.key.is_some()) {
         key::remember(&context.data, &source)?;

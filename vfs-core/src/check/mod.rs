@@ -190,7 +190,7 @@ impl Check<'_> {
             rows.iter().flatten().for_each(|row| add(row.snapshot));
             let lease = leases::get(&mut connection, id).await;
             lease.iter().flatten().for_each(|lease| add(lease.base));
-            let side = side_refs::of(&mut connection, id).await;
+            let side = side_refs::all(&mut connection, id).await;
             for row in side.iter().flatten() {
                 match KNOWN_PREFIXES.iter().any(|prefix| row.name.starts_with(prefix)) {
                     true => drop(known.insert(row.snapshot)),

@@ -82,7 +82,9 @@ impl Check<'_> {
         let mut rows = self.pack_rows().await?;
         rows.retain(|row| share.holds(&row.id, read_before.get(&row.id), now));
         let sound = |row: &PackRow| {
-            share.resume && read_before.get(&row.id).is_some_and(|read| read.checked >= began && !read.damaged)
+            began.is_some_and(|began| {
+                read_before.get(&row.id).is_some_and(|read| read.checked >= began && !read.damaged)
+            })
         };
         let (done_before, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(sound);
         self.report.resumed_packs = done_before.len() as u64;
@@ -99,16 +101,16 @@ impl Check<'_> {
         self.end().await
     }
 
-    /// When the check began that this one is, or goes on with.
-    async fn begin(&mut self, share: Share, now: Time) -> Result<Time> {
+    /// When the check began that this one goes on with; `None` if this is a new one.
+    async fn begin(&mut self, share: Share, now: Time) -> Result<Option<Time>> {
         let mut transaction = self.store.database().begin().await?;
         let interrupted = meta::get(&mut transaction, BEGAN).await?.and_then(|text| text.parse().ok());
         if let (true, Some(nanos)) = (share.resume, interrupted) {
-            return Ok(Time::from_nanos(nanos));
+            return Ok(Some(Time::from_nanos(nanos)));
         }
         meta::set(&mut transaction, BEGAN, &now.as_nanos().to_string()).await?;
         self.store.database().commit(transaction).await?;
-        Ok(now)
+        Ok(None)
     }
 
     async fn end(&mut self) -> Result<()> {

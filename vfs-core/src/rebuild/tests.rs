@@ -133,7 +133,7 @@ async fn a_move_that_never_counted_is_kept_beside_the_one_that_did() {
     let new = open(&place.data("new")).await.unwrap();
     assert_eq!(new.workspace("w").await.unwrap().head, w.head);
     let mut connection = new.database().read().await.unwrap();
-    let side = crate::db::side_refs::of(&mut connection, w.id).await.unwrap();
+    let side = crate::db::side_refs::all(&mut connection, w.id).await.unwrap();
     assert_eq!((side.len(), side[0].snapshot), (1, fork.head));
     assert!(side[0].name.starts_with("rebuilt/"));
 }

@@ -66,7 +66,7 @@ impl Mending<'_, '_> {
                 Err(error) if error.kind() == Kind::Corrupt => return Ok(()),
                 Err(error) => return Err(error),
             };
-            let side = side_refs::of(&mut connection, self.workspace.id).await.unwrap_or_default();
+            let side = side_refs::all(&mut connection, self.workspace.id).await.unwrap_or_default();
             (rows, side)
         };
         let known: BTreeSet<SnapshotId> =
