@@ -126,8 +126,12 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
     /// Where bytes go, set when the data folder is made: file:///…, s3://bucket/prefix
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "ESKER_BUCKET")]
     pub bucket: Option<String>,
+    /// A team's database, remembered by the data folder: postgres://USER:PASSWORD@HOST/DATABASE; better in the
+    /// environment, because other users see command lines [default: SQLite in the data folder]
+    #[arg(long, value_name = "URL", env = "ESKER_DATABASE", hide_env_values = true)]
+    pub database: Option<String>,
     /// Started by another command: standard output is the readiness pipe; leave when idle
     #[arg(long, hide = true)]
     pub detached: bool,

@@ -27,6 +27,8 @@ pub(crate) struct Serving {
     pub(crate) listen: Option<String>,
     /// URL of the bucket, for a new data folder.
     pub(crate) bucket: Option<String>,
+    /// URL of a team's database; never shown, it may hold a password.
+    pub(crate) database: Option<String>,
     /// Leave when nobody has needed it for a while.
     pub(crate) leave_when_idle: bool,
 }
@@ -68,9 +70,14 @@ async fn open(data: &DataFolder, serving: &Serving) -> Outcome<ServerState> {
         None => None,
     };
     let clock = Arc::new(SystemClock);
-    let options = RepoOptions { data: data.path().to_owned(), bucket: serving.bucket.clone(), database: None, clock: clock.clone() };
+    let options = RepoOptions {
+        data: data.path().to_owned(),
+        bucket: serving.bucket.clone(),
+        database: serving.database.clone(),
+        clock: clock.clone(),
+    };
     let repo = Repo::open(options).await.map_err(newer_or_not)?;
-    let bucket = serving.bucket.clone().unwrap_or_else(|| format!("file://{}/bucket", data.path().display()));
+    let bucket = repo.bucket_url().to_owned();
     let info = server::EngineInfo { data_folder: data.path().to_owned(), bucket, token };
     Ok(ServerState::new(repo, info, clock))
 }

@@ -35,8 +35,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use backend::{Backend, Each, Failure, Open, Outcome, Row, Statement, map_error};
-use query::{Builder, Columns, query, time_to_sql, to_sql};
 pub(crate) use postgres::PostgresUrl;
+use query::{Builder, Columns, query, time_to_sql, to_sql};
 pub use row::{DocumentRow, HistoryRow, LeaseRow, Location, OrphanRow, PackRow, RefRow, VersionRow, WorkspaceRow};
 pub use session_row::{DocumentVersion, EventRow, SessionRow, TurnRow};
 

@@ -1,6 +1,5 @@
 //! Workspaces by name and id.
 
-
 use super::{Columns, Connection, Failure, Row, map_error, query, time_to_sql};
 use crate::db::WorkspaceRow;
 use crate::error::{Error, Kind, Result};

@@ -122,10 +122,8 @@ pub(super) async fn assemble(
         (Some(config), _) => config,
         (None, false) => Config::create(&bucket, repo).await?,
         (None, true) => {
-            let message = format!(
-                "the bucket {} is empty or not the one of this repo: its config.json is missing",
-                bucket.url()
-            );
+            let message =
+                format!("the bucket {} is empty or not the one of this repo: its config.json is missing", bucket.url());
             return Err(Error::corrupt(message));
         }
     };

@@ -50,8 +50,19 @@ fn spoil(table: &str, column: &str) -> String {
     const BYTES: [&str; 10] =
         ["snapshot", "holder", "base", "digest", "request", "last_chain", "began_on", "chain", "before", "workspace"];
     const TEXT: [&str; 13] = [
-        "message", "author", "session", "host", "mountpoint", "tool_call", "agent", "owner", "key", "kind", "data",
-        "documents", "title",
+        "message",
+        "author",
+        "session",
+        "host",
+        "mountpoint",
+        "tool_call",
+        "agent",
+        "owner",
+        "key",
+        "kind",
+        "data",
+        "documents",
+        "title",
     ];
     let is_version = table == "document_versions" && column == "base";
     let changed = if BYTES.contains(&column) && !is_version {
@@ -84,8 +95,10 @@ fn heal(table: &str) -> String {
         "document_versions" => "version",
         _ => "row_hash",
     };
-    let back: Vec<String> =
-        columns.iter().map(|name| format!("{name} = (SELECT {name} FROM kept WHERE kept.{key} = {table}.{key})")).collect();
+    let back: Vec<String> = columns
+        .iter()
+        .map(|name| format!("{name} = (SELECT {name} FROM kept WHERE kept.{key} = {table}.{key})"))
+        .collect();
     format!("UPDATE {table} SET {}", back.join(", "))
 }
 

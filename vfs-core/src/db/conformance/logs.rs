@@ -67,7 +67,9 @@ pub(super) async fn documents_have_versions(place: &Place) {
 pub(super) async fn heads_are_listed_by_bytes(place: &Place) {
     let tenant = one_workspace(place).await;
     let mut transaction = place.database.begin().await.unwrap();
-    for (scope, path) in [("org", "b"), ("org", "B"), ("org", "a-b"), ("org", "a/b"), ("org", "a/ä"), ("org", "a"), ("team", "a")] {
+    for (scope, path) in
+        [("org", "b"), ("org", "B"), ("org", "a-b"), ("org", "a/b"), ("org", "a/ä"), ("org", "a"), ("team", "a")]
+    {
         add(&mut transaction, tenant, scope, path, 1, b"x").await;
     }
     let mut list = async |scope: Option<&str>, prefix: &str| -> Vec<String> {

@@ -29,8 +29,8 @@ pub(crate) use self::url::PostgresUrl;
 use super::backend::{Backend, Each, Failure, Open, Outcome, Row, Statement, Value, map_error};
 use crate::error::{Error, Kind, Result};
 use crate::limits::{
-    DATABASE_ANSWER, DATABASE_BUSY, DATABASE_CONNECT, DATABASE_FRESH, DATABASE_MIGRATION, DATABASE_STATEMENTS, DATABASE_TRANSACTION_IDLE,
-    POSTGRES_READERS, POSTGRES_WRITERS,
+    DATABASE_ANSWER, DATABASE_BUSY, DATABASE_CONNECT, DATABASE_FRESH, DATABASE_MIGRATION, DATABASE_STATEMENTS,
+    DATABASE_TRANSACTION_IDLE, POSTGRES_READERS, POSTGRES_WRITERS,
 };
 
 /// A database of a server.

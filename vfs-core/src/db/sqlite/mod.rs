@@ -14,7 +14,9 @@ use sqlx::{AssertSqlSafe, SqliteConnection, SqlitePool};
 use super::backend::{Backend, Each, Failure, Open, Outcome, Row, Statement, Value, map_error};
 use super::schema;
 use crate::error::{Kind, Result};
-use crate::limits::{DATABASE_BUSY, DATABASE_CACHE_KIB, DATABASE_READER_CACHE_KIB, DATABASE_READERS, DATABASE_STATEMENTS};
+use crate::limits::{
+    DATABASE_BUSY, DATABASE_CACHE_KIB, DATABASE_READER_CACHE_KIB, DATABASE_READERS, DATABASE_STATEMENTS,
+};
 
 /// A file, or memory.
 #[derive(Debug)]
@@ -82,10 +84,8 @@ impl Backend for Sqlite {
 
     async fn integrity(&self) -> Outcome<Vec<String>> {
         let mut connection = self.read.acquire().await.map_err(failure)?;
-        let lines: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(20)")
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(failure)?;
+        let lines: Vec<String> =
+            sqlx::query_scalar("PRAGMA quick_check(20)").fetch_all(&mut *connection).await.map_err(failure)?;
         Ok(lines.into_iter().filter(|line| line != "ok").collect())
     }
 
@@ -176,8 +176,14 @@ async fn migrate(pool: &SqlitePool, context: &str) -> Result<()> {
             _ => map_error(failure, &format!("{context}: its tables could not be made")),
         }
     };
+    const VERSION: &str = "PRAGMA user_version";
+    // Most of the time there is nothing to do, and nobody needs to wait for a writer.
+    let version: i64 = sqlx::query_scalar(VERSION).fetch_one(pool).await.map_err(failed)?;
+    if schema::steps_after(version)?.is_empty() {
+        return Ok(());
+    }
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *transaction).await.map_err(failed)?;
+    let version: i64 = sqlx::query_scalar(VERSION).fetch_one(&mut *transaction).await.map_err(failed)?;
     let steps = schema::steps_after(version)?;
     for step in steps {
         sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(failed)?;
