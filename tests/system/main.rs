@@ -23,6 +23,7 @@ mod page;
 mod random;
 mod s3;
 mod sessions;
+mod team;
 mod tidy;
 mod tools;
 mod world;

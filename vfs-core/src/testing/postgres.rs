@@ -16,14 +16,16 @@ const PROGRAMS: &str = "/usr/lib/postgresql";
 const USER: &str = "esker";
 /// A cluster starts within a second here.
 const START: Duration = Duration::from_secs(60);
-/// Runs the server until the standard input ends. Durability is nothing that its tests look at.
+/// Runs the server until the standard input ends, also when a signal for the whole group comes by. Durability is nothing
+/// that its tests look at.
 const SHELL: &str = r#"
+trap : TERM INT HUP
 "$@" -D "$0/data" -k "$0" -c listen_addresses= -c max_connections=300 -c shared_buffers=32MB -c fsync=off \
     -c full_page_writes=off </dev/null >"$0/log" 2>&1 &
 server=$!
 read -r _
 kill -INT $server
-wait $server
+while kill -0 $server 2>/dev/null; do wait $server; done
 rm -rf "$0"
 "#;
 
