@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::world::{World, postgres};
+use crate::world::{Run, World, postgres};
 
 /// Two data folders, as on two machines, that have everything else in common.
 struct Team {
