@@ -158,11 +158,15 @@ pub(crate) struct Serve {
     pub listen: Option<String>,
     /// Where bytes go, set when the data folder is made: file:///…, s3://bucket/prefix, gs://bucket/prefix,
     /// az://container/prefix
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "ESKER_BUCKET")]
     pub bucket: Option<String>,
     /// Keep at most so much of a remote bucket on this disk, such as 500M or 20G; 0 for nothing [default: 4G]
     #[arg(long, value_name = "SIZE", env = "ESKER_CACHE_SIZE", value_parser = size)]
     pub cache_size: Option<u64>,
+    /// A team's database, remembered by the data folder: postgres://USER:PASSWORD@HOST/DATABASE; better in the
+    /// environment, because other users see command lines [default: SQLite in the data folder]
+    #[arg(long, value_name = "URL", env = "ESKER_DATABASE", hide_env_values = true)]
+    pub database: Option<String>,
     /// Started by another command: standard output is the readiness pipe; leave when idle
     #[arg(long, hide = true)]
     pub detached: bool,

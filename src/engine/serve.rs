@@ -30,6 +30,8 @@ pub(crate) struct Serving {
     pub(crate) bucket: Option<String>,
     /// How much of a remote bucket is kept on this disk; the default unless said.
     pub(crate) cache_bytes: Option<u64>,
+    /// URL of a team's database; never shown, it may hold a password.
+    pub(crate) database: Option<String>,
     /// Leave when nobody has needed it for a while.
     pub(crate) leave_when_idle: bool,
 }
@@ -77,7 +79,7 @@ async fn open(data: &DataFolder, serving: &Serving) -> Outcome<(ServerState, boo
     let options = RepoOptions {
         data: data.path().to_owned(),
         bucket: serving.bucket.clone(),
-        database: None,
+        database: serving.database.clone(),
         key,
         clock: clock.clone(),
     };
@@ -91,7 +93,7 @@ async fn open(data: &DataFolder, serving: &Serving) -> Outcome<(ServerState, boo
         key::remember(data, &source)?;
     }
     let encrypted = repo.is_encrypted();
-    let bucket = serving.bucket.clone().unwrap_or_else(|| format!("file://{}/bucket", data.path().display()));
+    let bucket = repo.bucket_url().to_owned();
     let info = server::EngineInfo { data_folder: data.path().to_owned(), bucket, token };
     Ok((ServerState::new(repo, info, clock), encrypted))
 }

@@ -26,6 +26,7 @@ mod random;
 mod repair;
 mod s3;
 mod sessions;
+mod team;
 mod tidy;
 mod tools;
 mod world;

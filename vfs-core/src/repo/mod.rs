@@ -176,6 +176,11 @@ impl Repo {
         self.inner.repo
     }
 
+    /// The bucket's URL; it never holds credentials that count.
+    pub fn bucket_url(&self) -> &str {
+        self.inner.store.bucket().url()
+    }
+
     /// The tenant that this repo value acts for.
     pub fn tenant(&self) -> TenantId {
         self.inner.tenant
