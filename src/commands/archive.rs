@@ -63,9 +63,8 @@ pub(crate) async fn export(context: &Context, options: &Export, tar: &Path) -> O
     }
     let request = ExportTarRequest::new(place(tar, 1)?, &address.path.to_bytes());
     let progress = Progress::start(context.printer, "exporting");
-    let exported = client
-        .export_tar(state.snapshot, &request, |line| progress.report(&line.what, line.done, line.total))
-        .await?;
+    let exported =
+        client.export_tar(state.snapshot, &request, |line| progress.report(&line.what, line.done, line.total)).await?;
     drop(progress);
     warn_of_skipped(context.printer, "not as it was", &exported.skipped);
     let text = || {

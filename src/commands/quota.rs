@@ -25,11 +25,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
 fn text(quota: &Quota) -> String {
     let bytes = quota.bytes.map_or_else(|| "no limit".to_owned(), |max| format!("of {}", print::size(max)));
     let files = quota.files.map_or_else(|| "no limit".to_owned(), |max| format!("of {}", print::count(max)));
-    format!(
-        "bytes  {} ({bytes})\nfiles  {} ({files})",
-        print::size(quota.used_bytes),
-        print::count(quota.used_files)
-    )
+    format!("bytes  {} ({bytes})\nfiles  {} ({files})", print::size(quota.used_bytes), print::count(quota.used_files))
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ pub(crate) async fn import(context: &Context, options: Import) -> Outcome {
     let folder = readable_folder(options.path.as_deref().ok_or_else(named)?)?;
     let client = context.client().await?;
     make_if_missing(&client, &options.workspace, &folder).await?;
-    let what = What { workspace: &options.workspace, folder: &folder, exclude: &options.exclude, reread: options.reread };
+    let what =
+        What { workspace: &options.workspace, folder: &folder, exclude: &options.exclude, reread: options.reread };
     let imported = import_folder(context, &client, &what).await?;
     context.printer.result(&imported, || {
         let (names, size) = (plural(imported.names, "name"), print::size(imported.bytes));

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use crate::change::ChangeSet;
 use crate::error::Result;
 use crate::id::{BlobId, HolderId, SnapshotId, TreeId, WorkspaceId};
-use crate::quota::Quota;
 use crate::object::{Blob, ChunkRef, Ino, Provenance, Snapshot, Subtree, TreeNode};
+use crate::quota::Quota;
 
 /// Reads immutable objects. Answers are verified: by id where the key is known, by plain digest elsewhere.
 #[async_trait]

@@ -253,9 +253,8 @@ async fn write_group(
     directory: Arc<OwnedFd>,
     group: Vec<ToWrite>,
 ) -> Result<Vec<Written>> {
-    let (small, large): (Vec<_>, Vec<_>) = group
-        .into_iter()
-        .partition(|(_, _, node)| matches!(node.body, Body::File(_)) && is_small(node));
+    let (small, large): (Vec<_>, Vec<_>) =
+        group.into_iter().partition(|(_, _, node)| matches!(node.body, Body::File(_)) && is_small(node));
     let mut written = write_small(objects, options, directory.clone(), small).await?;
     for (path, name, node) in large {
         written.push(write_name(objects, options, directory.clone(), path, name, node).await?);

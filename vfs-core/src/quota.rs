@@ -116,7 +116,9 @@ mod tests {
         assert!(quota.check("w", at(0, 0), at(100, 10)).is_ok());
         assert_eq!(quota.check("w", at(0, 0), at(101, 0)).unwrap_err().kind(), Kind::QuotaExceeded);
         assert_eq!(quota.check("w", at(0, 9), at(0, 11)).unwrap_err().kind(), Kind::QuotaExceeded);
-        assert!(quota.check("w", at(500, 50), at(500, 50)).is_ok() && quota.check("w", at(500, 50), at(400, 20)).is_ok());
+        assert!(
+            quota.check("w", at(500, 50), at(500, 50)).is_ok() && quota.check("w", at(500, 50), at(400, 20)).is_ok()
+        );
         assert!(quota.check("w", at(500, 50), at(400, 51)).is_err(), "fewer bytes do not pay for more files");
         assert!(Quota::NONE.check("w", at(0, 0), at(u64::MAX, u64::MAX)).is_ok());
     }

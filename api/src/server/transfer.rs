@@ -5,12 +5,12 @@ use async_trait::async_trait;
 use axum::extract::State;
 use axum::response::Response;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use vfs_core::clock::{Clock, SystemClock};
 use vfs_core::export::{ExportOptions, export, export_archive};
 use vfs_core::files::check_glob;
 use vfs_core::id::SnapshotId;
 use vfs_core::import::archive::import_archive;
 use vfs_core::import::{ImportOptions, InoSource, differences, import, scan};
-use vfs_core::clock::{Clock, SystemClock};
 use vfs_core::name::TreePath;
 use vfs_core::object::Ino;
 use vfs_core::repo::{Repo, WorkspaceInfo};
@@ -25,8 +25,8 @@ use super::workspaces::is_fresh;
 use crate::limits::{CHANGED_PATHS_MAX, EXCLUDES_MAX};
 use crate::wire::JobLine;
 use crate::wire::transfer::{
-    ExportRequest, ExportTarRequest, Exported, ImportRequest, ImportTarRequest, Imported, LocalPath, ScanRequest, Scanned,
-    Skipped,
+    ExportRequest, ExportTarRequest, Exported, ImportRequest, ImportTarRequest, Imported, LocalPath, ScanRequest,
+    Scanned, Skipped,
 };
 
 /// Measures a folder of the engine's machine, and says whether it has changed since it was imported.

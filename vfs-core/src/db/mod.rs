@@ -13,6 +13,6 @@ mod tests;
 pub use row::{DocumentRow, HistoryRow, LeaseRow, Location, OrphanRow, PackRow, RefRow, VersionRow, WorkspaceRow};
 pub use session_row::{DocumentVersion, EventRow, SessionRow, TurnRow};
 pub use sqlite::{
-    Connection, Database, Transaction, counters, documents, history, leases, meta, orphans, packs, quotas, refs, sessions,
-    turn_log, workspaces,
+    Connection, Database, Transaction, counters, documents, history, leases, meta, orphans, packs, quotas, refs,
+    sessions, turn_log, workspaces,
 };

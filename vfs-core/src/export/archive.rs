@@ -50,8 +50,15 @@ pub async fn export_archive(
         }
         output.flush().map_err(failed)
     });
-    let mut archive =
-        Archive { objects, snapshot, progress, sender, written: 0, linked: HashMap::new(), exported: Exported::default() };
+    let mut archive = Archive {
+        objects,
+        snapshot,
+        progress,
+        sender,
+        written: 0,
+        linked: HashMap::new(),
+        exported: Exported::default(),
+    };
     let made = match (&node.body, path.names().last()) {
         (Body::Directory(_), _) => archive.directory(&node).await,
         (_, Some(name)) => {
@@ -114,13 +121,15 @@ impl Archive<'_> {
 
     /// Everything below a directory, and it itself as `./`.
     async fn directory(&mut self, root: &Node) -> Result<()> {
-        self.member(root, Member { path: b"./", kind: EntryType::Directory, link: b"", stored: 0, sparse: None }).await?;
+        self.member(root, Member { path: b"./", kind: EntryType::Directory, link: b"", stored: 0, sparse: None })
+            .await?;
         let objects = self.objects;
         let entries = |node: &Node| match &node.body {
             Body::Directory(subtree) => Some(Entries::new(objects, subtree.tree)),
             _ => None,
         };
-        let mut stack: Vec<(Vec<u8>, Entries<'_>)> = entries(root).map(|entries| (Vec::new(), entries)).into_iter().collect();
+        let mut stack: Vec<(Vec<u8>, Entries<'_>)> =
+            entries(root).map(|entries| (Vec::new(), entries)).into_iter().collect();
         while let Some((path, below)) = stack.last_mut() {
             let Some(entry) = below.next().await? else {
                 stack.pop();
@@ -129,7 +138,10 @@ impl Archive<'_> {
             let above = path.clone();
             if let Some((path, node)) = self.name(above, entry).await? {
                 if stack.len() > DEPTH_MAX {
-                    return Err(Error::new(Kind::LimitExceeded, format!("directories are nested over {DEPTH_MAX} deep")));
+                    return Err(Error::new(
+                        Kind::LimitExceeded,
+                        format!("directories are nested over {DEPTH_MAX} deep"),
+                    ));
                 }
                 stack.extend(entries(&node).map(|entries| (path, entries)));
             }

@@ -126,9 +126,7 @@ async fn make_ready(objects: &dyn NewObjects, readers: &Readers, step: Step) -> 
                         let (content, xattrs) = (Some(content_of(node)), node.xattrs.clone());
                         ReadyRead::Node { meta, content, xattrs, warnings }
                     }
-                    (How::Elsewhere, _) => {
-                        ReadyRead::Node { meta, content: None, xattrs: XattrsRef::None, warnings }
-                    }
+                    (How::Elsewhere, _) => ReadyRead::Node { meta, content: None, xattrs: XattrsRef::None, warnings },
                     _ => match if is_large { Read::Large } else { read.next().ok_or_else(dead)? } {
                         Read::Large => receive(objects, readers.large(directory.clone(), name.clone()).await?).await?,
                         read => store(objects, read, Vec::new()).await?,

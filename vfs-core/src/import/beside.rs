@@ -210,11 +210,9 @@ impl<'a> Frame<'a> {
     /// The directory of the earlier snapshot that `earlier` is, if it is one.
     pub(super) fn of(objects: &'a dyn Objects, earlier: Option<&Node>) -> Option<Frame<'a>> {
         match earlier.map(|node| &node.body) {
-            Some(Body::Directory(subtree)) => Some(Frame {
-                entries: Entries::new(objects, subtree.tree),
-                leaf: Vec::new().into_iter(),
-                next: None,
-            }),
+            Some(Body::Directory(subtree)) => {
+                Some(Frame { entries: Entries::new(objects, subtree.tree), leaf: Vec::new().into_iter(), next: None })
+            }
             _ => None,
         }
     }

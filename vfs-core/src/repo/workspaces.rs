@@ -160,8 +160,18 @@ impl Repo {
         let packs = batch.finish().await?;
         let mover = Mover::Nobody;
         let (source, keep_expected) = (None, None);
-        let step =
-            Move { workspace, mover, expected, snapshot, usage, time, note: &note, packs: &packs, source, keep_expected };
+        let step = Move {
+            workspace,
+            mover,
+            expected,
+            snapshot,
+            usage,
+            time,
+            note: &note,
+            packs: &packs,
+            source,
+            keep_expected,
+        };
         self.move_ref(&step).await?;
         Ok(snapshot)
     }
@@ -185,8 +195,18 @@ impl Repo {
         let mover = lease.map_or(Mover::Nobody, Mover::Beside);
         let keep_expected = Some(format!("before restoring {}", &to.to_hex()[..12]));
         let source = Some(to);
-        let step =
-            Move { workspace, mover, expected, snapshot, usage, time, note: &note, packs: &packs, source, keep_expected };
+        let step = Move {
+            workspace,
+            mover,
+            expected,
+            snapshot,
+            usage,
+            time,
+            note: &note,
+            packs: &packs,
+            source,
+            keep_expected,
+        };
         let kept = self.move_ref(&step).await?;
         Ok(Restored { safety: kept.then_some(expected), snapshot })
     }

@@ -317,10 +317,8 @@ async fn finish(
     linked: HashMap<usize, Node>,
     skipped: Vec<(std::path::PathBuf, String)>,
 ) -> Result<Imported> {
-    let mut nodes: Vec<Entry> = linked
-        .into_values()
-        .map(|node| Entry { name: link_name(node.ino), target: Target::Node(node) })
-        .collect();
+    let mut nodes: Vec<Entry> =
+        linked.into_values().map(|node| Entry { name: link_name(node.ino), target: Target::Node(node) }).collect();
     nodes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let links: Option<Subtree> = match nodes.is_empty() {
         true => None,

@@ -67,7 +67,9 @@ impl Source {
         };
         Err(Error::new(
             Kind::Unsupported,
-            format!("the archive is packed with {other}: unpack it first, as in `{other} -dc FILE | esker import --tar -`"),
+            format!(
+                "the archive is packed with {other}: unpack it first, as in `{other} -dc FILE | esker import --tar -`"
+            ),
         ))
     }
 

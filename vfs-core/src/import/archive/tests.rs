@@ -183,7 +183,8 @@ async fn other_formats_and_python_are_read() {
         assert_eq!(at(&objects, &imported, b"sparse").await.size(), plain_size(root));
         let list = "import sys,tarfile; print(len(tarfile.open(fileobj=sys.stdin.buffer,mode='r|').getnames()))";
         let ours = exported(&objects, &plain).await;
-        let mut child = Command::new("python3").args(["-c", list]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            Command::new("python3").args(["-c", list]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(&ours).unwrap();
         assert_eq!(child.wait_with_output().unwrap().stdout, b"5\n");
     }
@@ -263,7 +264,8 @@ async fn what_leads_out_is_refused() {
 #[tokio::test]
 async fn damage_and_truncation_are_refused_at_every_byte() {
     let objects = memory();
-    let whole = archive(&[pax("path", b"some/where"), member(b'0', b"x", b"", &[7; 700]), member(b'5', b"d", b"", b"")]);
+    let whole =
+        archive(&[pax("path", b"some/where"), member(b'0', b"x", b"", &[7; 700]), member(b'5', b"d", b"", b"")]);
     assert_eq!(import(&objects, whole.clone()).await.unwrap().totals.nodes, 3);
     for length in (0..whole.len() - 1024).step_by(64) {
         assert!(import(&objects, whole[..length].to_vec()).await.is_err(), "cut at {length}");
@@ -314,11 +316,14 @@ async fn bombs_end_within_bounds() {
         // Directories in each other, in one name.
         ([pax("path", deep.as_bytes()), member(b'5', b"d", b"", b"")].concat(), 1 << 20),
         // A map that says it has 10^18 pieces.
-        ([
-            member(b'x', b"x", b"", b"22 GNU.sparse.major=1\n25 GNU.sparse.realsize=9\n"),
-            member(b'0', b"s", b"", &[b"999999999999999999\n".to_vec(), sparse_map].concat()),
-        ]
-        .concat(), 1 << 20),
+        (
+            [
+                member(b'x', b"x", b"", b"22 GNU.sparse.major=1\n25 GNU.sparse.realsize=9\n"),
+                member(b'0', b"s", b"", &[b"999999999999999999\n".to_vec(), sparse_map].concat()),
+            ]
+            .concat(),
+            1 << 20,
+        ),
     ];
     for (number, (part, most)) in parts.into_iter().enumerate() {
         let given = std::sync::Arc::<std::sync::atomic::AtomicU64>::default();
@@ -390,7 +395,8 @@ async fn the_same_archive_again_is_the_same_tree_and_the_last_of_two_names_count
     let members =
         [member(b'0', b"d/a", b"", b"one"), member(b'5', b"d/", b"", b""), member(b'0', b"./d/a", b"", b"two")];
     let bytes = archive(&members);
-    let first = import_archive(&objects, &counter, std::io::Cursor::new(bytes.clone()), None, NOW, &silent).await.unwrap();
+    let first =
+        import_archive(&objects, &counter, std::io::Cursor::new(bytes.clone()), None, NOW, &silent).await.unwrap();
     let Body::File(Content::Inline(content)) = at(&objects, &first, b"d/a").await.body else { panic!() };
     assert_eq!(&content[..], b"two");
     let earlier = snapshot(&first);
