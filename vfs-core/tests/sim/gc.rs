@@ -101,8 +101,7 @@ fn one_gc_beside_one_writer_in_any_order() {
     duels("one_gc_beside_one_writer_in_any_order", HOUR, 24);
 }
 
-/// Found by seed 2: a pack that another engine had uploaded, but not registered yet, was an orphan that gc deleted after
-/// it was registered.
+/// Fails at seed 29. What another engine has uploaded and not registered yet is an orphan to a gc without grace.
 #[test]
 #[ignore = "gc does not call orphans dead before it deletes them yet (decision 0018)"]
 fn gc_without_grace_deletes_no_pack_that_another_engine_is_registering() {
