@@ -17,6 +17,7 @@ mod crash;
 mod damage;
 mod docs_mount;
 mod documents;
+mod engines;
 mod files;
 mod model;
 mod outside;
