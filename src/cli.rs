@@ -87,10 +87,15 @@ pub(crate) enum Command {
     /// List and show the sessions of agents
     #[command(subcommand)]
     Session(Session),
+    /// Show, set or clear how much a workspace, or all together, may hold
+    #[command(subcommand)]
+    Quota(Quota),
     /// Verify the stored data
     Check(Check),
     /// Drop what nothing reaches any more
     Gc(Gc),
+    /// Say how much is stored, what that takes, and how the caches do
+    Stats,
     /// See an agent at work in half a minute: a scripted model, everything else is real
     Demo(Demo),
     /// Say what this machine has, and what is missing for what
@@ -103,6 +108,20 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// Bytes, or K, M, G or T of them (of 1,024 each).
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no size: use bytes, or a number with K, M, G or T, such as 20G");
+    let (digits, shift) = match text.char_indices().next_back() {
+        Some((at, 'K' | 'k')) => (&text[..at], 10),
+        Some((at, 'M' | 'm')) => (&text[..at], 20),
+        Some((at, 'G' | 'g')) => (&text[..at], 30),
+        Some((at, 'T' | 't')) => (&text[..at], 40),
+        _ => (text, 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).ok_or_else(wrong)
 }
 
 /// Options of `up`.
@@ -125,9 +144,13 @@ pub(crate) struct Serve {
     /// Listen on this TCP address too; its clients need the token in the data folder
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
-    /// Where bytes go, set when the data folder is made: file:///…, s3://bucket/prefix
+    /// Where bytes go, set when the data folder is made: file:///…, s3://bucket/prefix, gs://bucket/prefix,
+    /// az://container/prefix
     #[arg(long, value_name = "URL")]
     pub bucket: Option<String>,
+    /// Keep at most so much of a remote bucket on this disk, such as 500M or 20G; 0 for nothing [default: 4G]
+    #[arg(long, value_name = "SIZE", env = "ESKER_CACHE_SIZE", value_parser = size)]
+    pub cache_size: Option<u64>,
     /// Started by another command: standard output is the readiness pipe; leave when idle
     #[arg(long, hide = true)]
     pub detached: bool,
@@ -137,25 +160,34 @@ pub(crate) struct Serve {
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// The folder to import
-    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
-    pub path: PathBuf,
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath, required_unless_present = "tar")]
+    pub path: Option<PathBuf>,
+    /// Import this tar archive (also .tar.zst) instead of a folder; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "path")]
+    pub tar: Option<PathBuf>,
+    /// Read every file, also those that look as they did when they were imported last
+    #[arg(long, conflicts_with = "tar")]
+    pub reread: bool,
     /// The workspace; made if it does not exist
     #[arg(long, short, value_name = "W")]
     pub workspace: String,
     /// Leave out what matches (like a line of .gitignore); may be repeated
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", conflicts_with = "tar")]
     pub exclude: Vec<String>,
 }
 
 /// Options of `export`.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// What to export
-    #[arg(value_name = "W[@SNAPSHOT]")]
+    /// What to export; a path only into a tar archive
+    #[arg(value_name = "W[@SNAPSHOT][:PATH]")]
     pub source: OsString,
     /// The folder to make; must not exist or be empty
-    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
-    pub path: PathBuf,
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath, required_unless_present = "tar")]
+    pub path: Option<PathBuf>,
+    /// Write this tar archive instead of a folder; - is standard output
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "path")]
+    pub tar: Option<PathBuf>,
     #[command(flatten)]
     pub state: State,
 }
@@ -363,6 +395,50 @@ pub(crate) struct Run {
     pub max_turns: u64,
 }
 
+/// What can be done with quotas.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Quota {
+    /// Show quota and usage
+    Show {
+        /// The workspace [default: all together]
+        #[arg(value_name = "W")]
+        workspace: Option<String>,
+    },
+    /// Set a quota; what is not named keeps its limit
+    Set {
+        /// The workspace [default: all together]
+        #[arg(value_name = "W")]
+        workspace: Option<String>,
+        /// Most bytes of files, with K, M, G or T for powers of 1024
+        #[arg(long, value_name = "SIZE", value_parser = parse_size, required_unless_present = "files")]
+        bytes: Option<u64>,
+        /// Most files, directories and links
+        #[arg(long, value_name = "COUNT")]
+        files: Option<u64>,
+    },
+    /// Take all limits away
+    Clear {
+        /// The workspace [default: all together]
+        #[arg(value_name = "W")]
+        workspace: Option<String>,
+    },
+}
+
+/// A number of bytes, as `1000`, `64K` or `10G`.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        unit => return Err(format!("{unit} is no unit: K, M, G and T are")),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("{text} is no number of bytes"))?;
+    number.checked_mul(unit).ok_or_else(|| format!("{text} is too large"))
+}
+
 /// Options of `check`.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
@@ -398,9 +474,30 @@ mod tests {
     }
 
     #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [("0", 0), ("1000", 1000), ("64k", 65_536), ("10G", 10 << 30), ("1TiB", 1 << 40)] {
+            assert_eq!(parse_size(text), Ok(bytes));
+        }
+        for text in ["", "G", "1.5G", "-1", "1X", "99999999T"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn options_may_follow_the_command() {
         let cli = Cli::try_parse_from(["esker", "log", "w", "--json", "--data", "/d"]).unwrap();
         assert!(cli.json);
         assert_eq!(cli.data.as_deref(), Some("/d".as_ref()));
+    }
+
+    #[test]
+    fn sizes_have_a_unit_or_none() {
+        assert_eq!(size("0"), Ok(0));
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("500M"), Ok(500 << 20));
+        assert_eq!(size("20g"), Ok(20 << 30));
+        for wrong in ["", "G", "-1", "1.5G", "4GiB", "99999999999T"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
     }
 }

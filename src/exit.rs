@@ -40,7 +40,7 @@ impl Code {
             Kind::Denied | Kind::NotPermitted => Code::Denied,
             Kind::Unavailable => Code::Unavailable,
             Kind::Corrupt => Code::Damaged,
-            Kind::NoSpace => Code::Full,
+            Kind::NoSpace | Kind::QuotaExceeded => Code::Full,
             Kind::LimitExceeded
             | Kind::NotEmpty
             | Kind::NotADirectory
@@ -141,6 +141,7 @@ mod tests {
             (Kind::Unavailable, 6),
             (Kind::Corrupt, 7),
             (Kind::NoSpace, 8),
+            (Kind::QuotaExceeded, 8),
             (Kind::Internal, 1),
         ];
         for (kind, number) in expected {

@@ -1,6 +1,7 @@
 //! One command a file: calls the engine and prints what it says.
 
 mod admin;
+mod archive;
 mod completion;
 mod demo;
 mod doctor;
@@ -9,10 +10,12 @@ mod files;
 mod history;
 mod maintenance;
 mod mount;
+mod quota;
 mod run;
 mod serve;
 mod sessions;
 mod show;
+mod stats;
 mod status;
 mod transfer;
 mod unmount;
@@ -46,8 +49,10 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Admin => admin::run(context).await,
         Command::Doc(options) => documents::run(context, options).await,
         Command::Session(options) => sessions::run(context, options).await,
+        Command::Quota(options) => quota::run(context, options).await,
         Command::Check(options) => maintenance::check(context, options).await,
         Command::Gc(options) => maintenance::gc(context, options).await,
+        Command::Stats => stats::run(context).await,
         Command::Demo(options) => demo::run(context, options).await,
         Command::Doctor => doctor::run(context.printer, &context.data),
         Command::Bench(Bench::Mount(options)) => Ok(crate::bench::run_mount(&options, context.printer.is_json())?),

@@ -9,7 +9,7 @@ mod folder;
 mod open;
 mod retry;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upload;
 
 use std::ops::Range;
@@ -22,6 +22,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 
 use crate::error::{Error, Kind, Result};
 
+pub(crate) use counts::Counter;
 pub use counts::Requests;
 pub use folder::make_private_folder;
 pub use retry::Patience;
@@ -157,6 +158,15 @@ impl Bucket {
         if bytes.len() as u64 != range.end - range.start {
             return Err(Error::corrupt(format!("{name} in the bucket is shorter than the index says")));
         }
+        Ok(bytes)
+    }
+
+    /// A part of an object, or less of it where the object ends. Tried once: for what is worth having, not needed.
+    pub(crate) async fn get_available(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
+        self.counts.range.count();
+        let bytes = self.store.get_range(&Path::from(name), range).await;
+        let bytes = bytes.map_err(|error| map_error(error, format!("{name} could not be read from the bucket")))?;
+        self.counts.bytes_in.add(bytes.len() as u64);
         Ok(bytes)
     }
 

@@ -13,7 +13,7 @@
 //! reach                       what objects lead to
 //! store  db                   named by content | names that move, and the index
 //! tree                        directories over stored nodes
-//! base  change                what a workspace stands on | what a publish carries
+//! base  change  quota         what a workspace stands on | what a publish carries | how much it may hold
 //! objects  pack  chunk  bucket
 //! object                      pure values and their canonical bytes
 //! id  name  error  limits  clock  progress
@@ -55,6 +55,7 @@ pub mod object;
 pub mod objects;
 pub mod pack;
 pub mod progress;
+pub mod quota;
 mod reach;
 pub mod repo;
 pub mod sessions;

@@ -68,7 +68,7 @@ fn names() -> Vec<String> {
 }
 
 async fn open(data: &Path) -> Repo {
-    let options = RepoOptions { data: data.to_owned(), bucket: None, clock: Arc::new(SystemClock) };
+    let options = RepoOptions { data: data.to_owned(), bucket: None, database: None, clock: Arc::new(SystemClock) };
     Repo::open(options).await.unwrap()
 }
 
@@ -251,5 +251,8 @@ async fn describe(repo: &Repo, node: &Node) -> String {
     let kind = format!("{:?}", node.body.kind()).to_lowercase();
     let hash = &hasher.finalize().to_hex()[..32];
     let mtime = format!("{}.{:09}", node.mtime.seconds, node.mtime.nanos);
-    format!("{kind} {:o} inode {} links {} mtime {mtime} attributes {attributes} {hash}", node.mode, node.ino.0, node.nlink)
+    format!(
+        "{kind} {:o} inode {} links {} mtime {mtime} attributes {attributes} {hash}",
+        node.mode, node.ino.0, node.nlink
+    )
 }

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
 use super::Bucket;
+use crate::clock::Time;
 use crate::error::{Error, Kind, Result};
 
 /// A local bucket's folder.
@@ -74,11 +74,10 @@ impl Bucket {
             .map_err(|error| Error::io(format!("{name} in the bucket could not be made private"), error))
     }
 
-    /// Removes what writers that died left half written in a local folder, if it was not touched for `age`. Returns
-    /// how many bytes that freed. A writer that only slept fails when it finishes: nothing of it was acknowledged.
-    pub async fn remove_leftovers(&self, age: Duration) -> Result<u64> {
+    /// Removes what writers that died left half written in a local folder, if it was not touched since `before`.
+    /// Returns how many bytes that freed. A writer that only slept fails when it finishes: nothing of it was acknowledged.
+    pub async fn remove_leftovers(&self, before: Time) -> Result<u64> {
         let Some(folder) = self.folder.clone() else { return Ok(0) };
-        let before = SystemTime::now() - age;
         let removed = tokio::task::spawn_blocking(move || remove_leftovers_below(&folder.path, before));
         let removed = removed.await.map_err(|error| Error::new(Kind::Internal, "a task panicked").because(error))?;
         removed.map_err(|error| Error::io("half-written files in the bucket could not be removed", error))
@@ -92,7 +91,7 @@ fn is_unfinished(path: &Path) -> bool {
         .is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn remove_leftovers_below(root: &Path, before: SystemTime) -> std::io::Result<u64> {
+fn remove_leftovers_below(root: &Path, before: Time) -> std::io::Result<u64> {
     let (mut folders, mut freed) = (vec![root.to_owned()], 0);
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder)? {
@@ -103,7 +102,7 @@ fn remove_leftovers_below(root: &Path, before: SystemTime) -> std::io::Result<u6
             } else if kind.is_file() && is_unfinished(&path) {
                 // It may be finished, or gone, while we look.
                 let Ok(metadata) = entry.metadata() else { continue };
-                if metadata.modified()? < before && std::fs::remove_file(&path).is_ok() {
+                if Time::from(metadata.modified()?) < before && std::fs::remove_file(&path).is_ok() {
                     freed += metadata.len();
                 }
             }

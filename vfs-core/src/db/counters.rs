@@ -26,13 +26,11 @@ pub async fn take(connection: &mut Connection, name: &str, start: u64, count: u6
     let value = get(connection, name, start).await?;
     let next = value.checked_add(count).filter(|next| i64::try_from(*next).is_ok());
     let next = next.ok_or_else(|| Error::new(Kind::LimitExceeded, format!("the counter {name} is used up")))?;
-    query(
-        "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-    )
-    .bind(name)
-    .bind(to_sql(next))
-    .execute(connection)
-    .await
-    .map_err(failed)?;
+    query("INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+        .bind(name)
+        .bind(to_sql(next))
+        .execute(connection)
+        .await
+        .map_err(failed)?;
     Ok(value)
 }

@@ -182,16 +182,15 @@ pub async fn version(
 
 /// The content of a version, compared with its digest.
 pub async fn content(connection: &mut Connection, tenant: i64, row: &VersionRow) -> Result<Bytes> {
-    let found = query(
-        "SELECT content FROM document_versions WHERE tenant = ? AND scope = ? AND path = ? AND version = ?",
-    )
-    .bind(tenant)
-    .bind(&row.scope)
-    .bind(&row.path)
-    .bind(to_sql(row.version))
-    .fetch_optional(connection)
-    .await
-    .map_err(failed)?;
+    let found =
+        query("SELECT content FROM document_versions WHERE tenant = ? AND scope = ? AND path = ? AND version = ?")
+            .bind(tenant)
+            .bind(&row.scope)
+            .bind(&row.path)
+            .bind(to_sql(row.version))
+            .fetch_optional(connection)
+            .await
+            .map_err(failed)?;
     match found.as_ref().map(|found| Columns(found).bytes("content")).transpose()? {
         Some(content) if matches(row, content) => Ok(Bytes::copy_from_slice(content)),
         _ => Err(damaged(row)),

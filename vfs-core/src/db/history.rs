@@ -1,6 +1,5 @@
 //! Histories: what each ref pointed at, like a reflog. gc marks from them.
 
-
 use super::{Columns, Connection, Failure, Row, map_error, query, time_to_sql, to_sql};
 use crate::clock::Time;
 use crate::db::HistoryRow;

@@ -12,13 +12,12 @@ fn failed(error: Failure) -> Error {
 
 /// The lease of a workspace.
 pub async fn get(connection: &mut Connection, workspace: WorkspaceId) -> Result<Option<LeaseRow>> {
-    let row = query(
-        "SELECT holder, epoch, host, pid, mountpoint, last_seen, base, row_hash FROM leases WHERE workspace = ?",
-    )
-    .bind(&workspace.as_bytes()[..])
-    .fetch_optional(connection)
-    .await
-    .map_err(failed)?;
+    let row =
+        query("SELECT holder, epoch, host, pid, mountpoint, last_seen, base, row_hash FROM leases WHERE workspace = ?")
+            .bind(&workspace.as_bytes()[..])
+            .fetch_optional(connection)
+            .await
+            .map_err(failed)?;
     let Some(row) = row else { return Ok(None) };
     let columns = Columns(&row);
     let found = LeaseRow {

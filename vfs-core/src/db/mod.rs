@@ -8,6 +8,8 @@
 //! statement has failed cannot be committed, on neither database: PostgreSQL would roll it back and say nothing.
 
 mod backend;
+#[cfg(test)]
+mod conformance;
 pub mod counters;
 pub mod documents;
 pub mod history;
@@ -15,7 +17,9 @@ pub mod leases;
 pub mod meta;
 pub mod orphans;
 pub mod packs;
+mod postgres;
 mod query;
+pub mod quotas;
 pub mod refs;
 mod row;
 mod schema;
@@ -32,8 +36,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use backend::{Backend, Each, Failure, Open, Outcome, Row, Statement, map_error};
+pub(crate) use postgres::PostgresUrl;
 use query::{Builder, Columns, query, time_to_sql, to_sql};
-pub use row::{DocumentRow, HistoryRow, LeaseRow, Location, OrphanRow, PackRow, RefRow, VersionRow, WorkspaceRow};
+pub use row::{
+    DocumentRow, HistoryRow, KindTotals, LeaseRow, Location, OrphanRow, PackRow, RefRow, VersionRow, WorkspaceRow,
+};
 pub use session_row::{DocumentVersion, EventRow, SessionRow, TurnRow};
 
 use crate::error::{Error, Kind, Result};
@@ -57,6 +64,11 @@ impl Database {
     /// Opens a file of SQLite, makes it if need be, and brings its tables up to date.
     pub async fn open(path: &Path) -> Result<Database> {
         Ok(Database { backend: Arc::new(sqlite::Sqlite::open(path).await?) })
+    }
+
+    /// Connects to a database of PostgreSQL and brings its tables up to date.
+    pub(crate) async fn connect(url: &PostgresUrl) -> Result<Database> {
+        Ok(Database { backend: Arc::new(postgres::Postgres::open(url).await?) })
     }
 
     /// A database in memory.

@@ -34,10 +34,6 @@ pub async fn note(connection: &mut Connection, id: PackId, now: Time) -> Result<
 
 /// Forgets one.
 pub async fn forget(connection: &mut Connection, id: PackId) -> Result<()> {
-    query("DELETE FROM orphans WHERE pack = ?")
-        .bind(&id.as_bytes()[..])
-        .execute(connection)
-        .await
-        .map_err(failed)?;
+    query("DELETE FROM orphans WHERE pack = ?").bind(&id.as_bytes()[..]).execute(connection).await.map_err(failed)?;
     Ok(())
 }

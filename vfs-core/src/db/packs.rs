@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{Builder, Columns, Connection, Failure, map_error, query, time_to_sql, to_sql};
 use crate::clock::Time;
-use crate::db::{Location, PackRow};
+use crate::db::{KindTotals, Location, PackRow};
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectId, ObjectKind, PackId};
 use crate::limits::LOOKUP_MAX;
@@ -166,6 +166,30 @@ pub async fn count_objects(connection: &mut Connection, tenant: i64) -> Result<u
         .await
         .map_err(failed)?;
     Columns(&row).number("count")
+}
+
+/// Sums over all objects, by kind.
+pub async fn totals(connection: &mut Connection, tenant: i64) -> Result<Vec<KindTotals>> {
+    // PostgreSQL's SUM of bigint is numeric unless it is cast.
+    let rows = query(
+        "SELECT kind, COUNT(*) AS objects, CAST(SUM(plain) AS BIGINT) AS plain, CAST(SUM(stored) AS BIGINT) AS stored
+         FROM objects WHERE tenant = ? GROUP BY kind ORDER BY kind",
+    )
+    .bind(tenant)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    rows.iter()
+        .map(|row| {
+            let columns = Columns(row);
+            Ok(KindTotals {
+                kind: ObjectKind::from_tag(columns.small("kind")?)?,
+                objects: columns.number("objects")?,
+                plain_bytes: columns.number("plain")?,
+                stored_bytes: columns.number("stored")?,
+            })
+        })
+        .collect()
 }
 
 /// Sees to it that these packs stay: none of them is condemned any more. `Conflict` if one is gone. Belongs into the

@@ -141,8 +141,12 @@ impl<'r> Columns<'r> {
     }
 
     pub(super) fn number(&self, name: &'static str) -> Result<u64> {
-        u64::try_from(self.signed(name)?)
-            .map_err(|_| Error::corrupt(format!("the column {name} of a row is negative")))
+        u64::try_from(self.signed(name)?).map_err(|_| Error::corrupt(format!("the column {name} of a row is negative")))
+    }
+
+    pub(super) fn optional_number(&self, name: &'static str) -> Result<Option<u64>> {
+        let negative = |_| Error::corrupt(format!("the column {name} of a row is negative"));
+        self.optional_signed(name)?.map(|value| u64::try_from(value).map_err(negative)).transpose()
     }
 
     pub(super) fn small<T: TryFrom<u64>>(&self, name: &'static str) -> Result<T> {

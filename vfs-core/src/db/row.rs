@@ -2,8 +2,21 @@
 
 use crate::clock::Time;
 use crate::error::{Error, Result};
-use crate::id::{HolderId, PackId, SnapshotId, WorkspaceId};
+use crate::id::{HolderId, ObjectKind, PackId, SnapshotId, WorkspaceId};
 use crate::pack::{PackClass, PackEntry};
+
+/// Objects of one kind in the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KindTotals {
+    /// Their kind.
+    pub kind: ObjectKind,
+    /// How many.
+    pub objects: u64,
+    /// Their canonical bytes.
+    pub plain_bytes: u64,
+    /// The same as stored.
+    pub stored_bytes: u64,
+}
 
 /// A workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! Sessions: one row each, which also guards the end of its turn log.
 
-
 use super::{Columns, Connection, Failure, Row, map_error, query, time_to_sql, to_sql};
 use crate::db::SessionRow;
 use crate::db::row::check_row;
@@ -55,14 +54,12 @@ pub async fn get(connection: &mut Connection, tenant: i64, id: SessionId) -> Res
 
 /// The first two ids that start with `prefix`, which must be hexadecimal.
 pub async fn starting_with(connection: &mut Connection, tenant: i64, prefix: &str) -> Result<Vec<SessionId>> {
-    let rows = query(
-        "SELECT id FROM sessions WHERE tenant = ?1 AND id >= ?2 AND id < ?2 || 'g' ORDER BY id LIMIT 2",
-    )
-    .bind(tenant)
-    .bind(prefix)
-    .fetch_all(connection)
-    .await
-    .map_err(failed)?;
+    let rows = query("SELECT id FROM sessions WHERE tenant = ?1 AND id >= ?2 AND id < ?2 || 'g' ORDER BY id LIMIT 2")
+        .bind(tenant)
+        .bind(prefix)
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?;
     rows.iter().map(|row| Columns(row).text("id")?.parse()).collect()
 }
 

@@ -79,16 +79,14 @@ pub async fn page(
         }
         if broken.is_some() || bytes >= bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    query(
-        "SELECT * FROM events WHERE session = ? AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?",
-    )
-    .bind(session.id.to_hex())
-    .bind(to_sql(after))
-    .bind(to_sql(session.last_sequence))
-    .bind(to_sql(limit))
-    .fetch(connection, &mut hear)
-    .await
-    .map_err(failed)?;
+    query("SELECT * FROM events WHERE session = ? AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?")
+        .bind(session.id.to_hex())
+        .bind(to_sql(after))
+        .bind(to_sql(session.last_sequence))
+        .bind(to_sql(limit))
+        .fetch(connection, &mut hear)
+        .await
+        .map_err(failed)?;
     if let Some(error) = broken {
         return Err(error);
     }

@@ -1,6 +1,5 @@
 //! Workspaces by name and id.
 
-
 use super::{Columns, Connection, Failure, Row, map_error, query, time_to_sql};
 use crate::db::WorkspaceRow;
 use crate::error::{Error, Kind, Result};
@@ -64,6 +63,7 @@ pub async fn by_name(connection: &mut Connection, tenant: i64, name: &str) -> Re
 pub async fn remove(connection: &mut Connection, id: WorkspaceId) -> Result<()> {
     for statement in [
         "DELETE FROM leases WHERE workspace = ?",
+        "DELETE FROM usage WHERE workspace = ?",
         "DELETE FROM history WHERE workspace = ?",
         "DELETE FROM refs WHERE workspace = ?",
         "DELETE FROM workspaces WHERE id = ?",

@@ -46,15 +46,18 @@ impl Repo {
             base: head.snapshot,
         };
         leases::put(&mut transaction, &lease).await?;
+        let quota = self.allowance(&mut transaction, workspace).await?;
         self.database().commit(transaction).await?;
         self.inner.sessions.forget(workspace);
         self.inner.connected.lock().retain(|connected| connected.0 != workspace);
+        self.warm_up(head.snapshot).await;
         Ok(Attached {
             lease: Lease { workspace, holder, epoch: head.epoch },
             name,
             head: head.snapshot,
             snapshot: self.snapshot(head.snapshot).await?,
             position: head.covered.filter(|covered| covered.0 == holder).map_or(0, |covered| covered.1),
+            quota,
         })
     }
 

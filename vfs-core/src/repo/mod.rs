@@ -1,7 +1,9 @@
 //! The façade: opens bucket and database, hands out workspaces, and holds the one publish.
 
 mod base;
+mod bundles;
 mod chance;
+mod chosen;
 mod config;
 #[cfg(feature = "testing")]
 pub(crate) mod decoders;
@@ -11,14 +13,17 @@ mod leases;
 mod moves;
 mod open;
 mod publish;
+mod quotas;
 mod sessions;
+mod statistics;
 #[cfg(test)]
 pub(crate) mod tests;
 mod workspaces;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
@@ -28,6 +33,7 @@ use crate::clock::{Clock, Time};
 use crate::db::Database;
 use crate::error::Result;
 use crate::id::{HolderId, RepoId, SessionId, SnapshotId, TenantId, WorkspaceId};
+use crate::limits::LEFTOVER_AGE;
 use crate::object::{Ino, Node, Snapshot, Subtree};
 use crate::objects::Objects;
 use crate::progress::OnProgress;
@@ -36,6 +42,7 @@ use crate::store::{Batch, Store};
 pub use crate::check::{CheckOptions, CheckReport, Damage};
 pub use crate::db::HistoryRow;
 pub use crate::gc::{GcOptions, GcReport};
+pub use statistics::{LastGc, Logical, ObjectStatistics, Statistics};
 
 /// A bucket and a database. Clones are the same repo.
 #[derive(Clone)]
@@ -56,6 +63,8 @@ struct Inner {
     sessions: publish::Sessions,
     /// Sessions that have new events, for whoever follows them.
     news: broadcast::Sender<SessionId>,
+    /// Statistics that were made a moment ago.
+    statistics: tokio::sync::Mutex<Option<Statistics>>,
 }
 
 /// How a repo is opened.
@@ -66,6 +75,9 @@ pub struct RepoOptions {
     /// URL of the bucket (`file:///…`, `s3://bucket/prefix`, `memory:///`); `None` means what the data folder
     /// remembers, and at first `<data>/bucket`.
     pub bucket: Option<String>,
+    /// URL of a team's database (`postgres://user:password@host/database`); `None` means what the data folder
+    /// remembers, and at first SQLite in the folder itself.
+    pub database: Option<String>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -140,7 +152,8 @@ impl Repo {
     /// The repo of this database and this bucket. One engine of several: each has a value of its own.
     #[cfg(feature = "testing")]
     pub async fn open_with(database: Database, bucket: crate::bucket::Bucket, clock: Arc<dyn Clock>) -> Result<Repo> {
-        open::assemble(database, bucket, clock).await
+        let remember = bucket.url().to_owned();
+        open::assemble(database, bucket, &remember, clock).await
     }
 
     /// The objects.
@@ -266,9 +279,28 @@ impl Repo {
     pub async fn gc(&self, options: GcOptions, progress: &OnProgress) -> Result<GcReport> {
         self.inner.sessions.forget_idle(self.now());
         if options.delete {
-            self.store().bucket().remove_leftovers(crate::limits::LEFTOVER_AGE).await?;
+            let before = Time::from_nanos(self.now().as_nanos() - LEFTOVER_AGE.as_nanos() as i128);
+            self.store().bucket().remove_leftovers(before).await?;
         }
-        crate::gc::gc(self.store(), options, progress).await
+        let report = crate::gc::gc(self.store(), options, progress).await?;
+        self.remember_gc(&report).await?;
+        Ok(report)
+    }
+
+    /// Keeps what is read from a remote bucket in a folder of this machine, in at most so many bytes; 0 keeps nothing.
+    /// `Busy` if another engine has the folder. Once for a repo.
+    pub fn cache_reads(&self, folder: &Path, limit_bytes: u64) -> Result<()> {
+        self.store().cache_in(folder, limit_bytes)
+    }
+
+    /// How much there is, and what it took. Adds up the whole index: a second for some million objects.
+    pub async fn statistics(&self) -> Result<Statistics> {
+        self.add_up(Duration::ZERO).await
+    }
+
+    /// Statistics whose sums may be so old; counters are always new.
+    pub async fn recent_statistics(&self, age: Duration) -> Result<Statistics> {
+        self.add_up(age).await
     }
 
     /// Looks for damage; changes nothing.

@@ -14,6 +14,7 @@ use crate::clock::Time;
 use crate::db::{Connection, RefRow, counters, history, leases, packs, refs, workspaces};
 use crate::error::{Error, Kind, Result};
 use crate::id::{HolderId, PackId, SnapshotId, WorkspaceId};
+use crate::quota::Usage;
 
 /// Who moves a ref.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +33,8 @@ pub(super) struct Move<'a> {
     pub(super) mover: Mover<'a>,
     pub(super) expected: SnapshotId,
     pub(super) snapshot: SnapshotId,
+    /// What the workspace holds before the move, and after it.
+    pub(super) usage: (Usage, Usage),
     pub(super) time: Time,
     pub(super) note: &'a PublishNote,
     /// Packs that the new snapshot counts on.
@@ -68,6 +71,9 @@ impl Repo {
             return Err(moved());
         }
         self.check_mover(&mut transaction, step, &mut head).await?;
+        let (held, holds) = step.usage;
+        let by_holder = matches!(step.mover, Mover::Holder(..));
+        self.take_usage(&mut transaction, step.workspace, held, holds, by_holder).await?;
         packs::revive(&mut transaction, step.packs).await?;
         if let Some(source) = step.source
             && !history::holds(&mut transaction, self.inner.tenant_number, source).await?

@@ -15,6 +15,7 @@ use crate::id::{ObjectKind, SnapshotId, WorkspaceId};
 use crate::limits::{DESCRIPTION_MAX, WORKSPACE_NAME_MAX};
 use crate::object::{Body, Ino, Node, Snapshot, Subtree, TreeNode};
 use crate::objects::{NewObjects, Objects};
+use crate::quota::Usage;
 use crate::store::Batch;
 
 impl Repo {
@@ -30,9 +31,10 @@ impl Repo {
         }
         let time = self.now();
         let batch = self.batch();
+        let mut usage = Usage::default();
         let (head, message) = match at {
             Some(at) => {
-                self.snapshot(at).await?;
+                usage = Usage::of(&self.snapshot(at).await?);
                 (at, format!("forked at {}", &at.to_hex()[..12]))
             }
             None => (self.empty_snapshot(&batch, time).await?, "created".to_owned()),
@@ -62,6 +64,7 @@ impl Repo {
         }
         packs::revive(&mut transaction, &packs).await?;
         workspaces::insert(&mut transaction, self.inner.tenant_number, &row).await?;
+        self.take_usage(&mut transaction, id, Usage::default(), usage, false).await?;
         let head_row = RefRow { workspace: id, snapshot: head, epoch: 0, sequence: 1, covered: None };
         refs::put(&mut transaction, &head_row).await?;
         history::put(&mut transaction, id, &history_row(1, head, time, &note)).await?;
@@ -151,12 +154,14 @@ impl Repo {
         let time = self.now();
         let before = self.snapshot(expected).await?;
         let parents = parents_on(expected, &before);
-        let snapshot = add_snapshot(&batch, new_snapshot(root, links, parents, time, &note)).await?;
+        let after = new_snapshot(root, links, parents, time, &note);
+        let usage = (Usage::of(&before), Usage::of(&after));
+        let snapshot = add_snapshot(&batch, after).await?;
         let packs = batch.finish().await?;
         let mover = Mover::Nobody;
         let (source, keep_expected) = (None, None);
         let step =
-            Move { workspace, mover, expected, snapshot, time, note: &note, packs: &packs, source, keep_expected };
+            Move { workspace, mover, expected, snapshot, usage, time, note: &note, packs: &packs, source, keep_expected };
         self.move_ref(&step).await?;
         Ok(snapshot)
     }
@@ -172,6 +177,8 @@ impl Repo {
         let expected = self.head(workspace).await?;
         let old = self.snapshot(to).await?;
         let batch = self.batch();
+        let before = self.snapshot(expected).await?;
+        let usage = (Usage::of(&before), Usage::of(&old));
         let restored = new_snapshot(old.root, old.links, vec![expected], time, &note);
         let snapshot = add_snapshot(&batch, restored).await?;
         let packs = batch.finish().await?;
@@ -179,7 +186,7 @@ impl Repo {
         let keep_expected = Some(format!("before restoring {}", &to.to_hex()[..12]));
         let source = Some(to);
         let step =
-            Move { workspace, mover, expected, snapshot, time, note: &note, packs: &packs, source, keep_expected };
+            Move { workspace, mover, expected, snapshot, usage, time, note: &note, packs: &packs, source, keep_expected };
         let kept = self.move_ref(&step).await?;
         Ok(Restored { safety: kept.then_some(expected), snapshot })
     }

@@ -9,6 +9,8 @@
 //! | `upload` | the same for uploads in parts |
 //! | `decoders` | every decoder behind one shape, for the fuzz targets |
 //! | `turnstile` | actors that pass one at a time, as a seed says |
+//! | `postgres` | a private PostgreSQL for the tests of a process |
+//! | `decoders` | what is read from untrusted bytes, for fuzzers |
 //! | `sabotage` | switches that break an invariant, so that the tests can prove that they see it |
 //!
 //! Keeps true: without a turnstile and without rules nothing of this changes what the crate does. Only built with the
@@ -20,17 +22,18 @@ mod clock;
 mod database;
 pub mod decoders;
 mod faults;
+pub mod postgres;
 pub mod sabotage;
 mod threads;
 mod turnstile;
 mod upload;
 
 pub use bucket::FaultyStore;
-pub use chance::{Random, seed_ids};
 pub(crate) use chance::fill;
+pub use chance::{Random, seed_ids};
 pub use clock::HandClock;
-pub use faults::{Fault, Faults, Operation, Rule, Site, When};
-pub use turnstile::{Passed, Turnstile, gate};
-pub(crate) use database::{begun, step};
 pub use database::{DatabaseTrouble, trouble_database};
+pub(crate) use database::{begun, step};
+pub use faults::{Fault, Faults, Operation, Rule, Site, When};
 pub(crate) use turnstile::detach;
+pub use turnstile::{Passed, Turnstile, gate};

@@ -22,8 +22,10 @@ use tokio::sync::Notify;
 use super::chance::Random;
 use super::threads::others_sleep;
 
-/// How long one actor is waited for before the other threads are looked at.
+/// How long the other threads are waited for before they are looked at again.
 const PATIENCE: Duration = Duration::from_millis(1);
+/// Looks at the other threads, all of them asleep, after which nothing is under way any more.
+const QUIET_ROUNDS: usize = 3;
 /// After so long without a step, the actors wait for each other for ever.
 const DEADLOCK: Duration = Duration::from_secs(60);
 
@@ -175,24 +177,35 @@ impl Turnstile {
 
     /// Runs everything until each actor waits at a gate, for another actor, or is done.
     async fn settle(&mut self) {
+        let mut quiet = 0;
         loop {
-            while self.poll_woken() {}
-            let unsettled: Vec<usize> = {
-                let shared = self.shared.lock();
-                let at_gate: BTreeSet<usize> = shared.waiting.values().map(|gate| gate.actor).collect();
-                let waits = |(index, actor): (usize, &Actor)| {
-                    (actor.work.is_some() && !actor.blocked && !at_gate.contains(&index)).then_some(index)
-                };
-                self.actors.iter().enumerate().filter_map(waits).collect()
-            };
-            if unsettled.is_empty() {
+            while self.poll_woken() {
+                quiet = 0;
+            }
+            let unsettled = self.unsettled();
+            let all_at_gates = unsettled.is_empty() && !self.actors.iter().any(|actor| actor.blocked);
+            if all_at_gates || quiet >= QUIET_ROUNDS {
+                unsettled.into_iter().for_each(|index| self.actors[index].blocked = true);
                 return;
             }
-            let woken = tokio::time::timeout(PATIENCE, self.woken.notified()).await.is_ok();
-            if !woken && others_sleep() && !self.actors.iter().any(|actor| actor.flag.set.load(Ordering::SeqCst)) {
-                unsettled.into_iter().for_each(|index| self.actors[index].blocked = true);
+            // What the runtime does beside the actors (a connection goes back to its pool) may wake one.
+            tokio::task::yield_now().await;
+            quiet += 1;
+            if !others_sleep() {
+                quiet = 0;
+                let _ = tokio::time::timeout(PATIENCE, self.woken.notified()).await;
             }
         }
+    }
+
+    /// Actors that are neither at a gate nor known to wait for another actor.
+    fn unsettled(&self) -> Vec<usize> {
+        let shared = self.shared.lock();
+        let at_gate: BTreeSet<usize> = shared.waiting.values().map(|gate| gate.actor).collect();
+        let waits = |(index, actor): (usize, &Actor)| {
+            (actor.work.is_some() && !actor.blocked && !at_gate.contains(&index)).then_some(index)
+        };
+        self.actors.iter().enumerate().filter_map(waits).collect()
     }
 
     /// Polls each actor that was woken, once; returns whether any was.
@@ -234,7 +247,9 @@ pub(super) fn has_actor() -> bool {
 }
 
 /// Starts work beside the actor that calls: it dies with the actor's group. Gives it back where no actor calls.
-pub(crate) fn detach(work: Pin<Box<dyn Future<Output = ()> + Send>>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+pub(crate) fn detach(
+    work: Pin<Box<dyn Future<Output = ()> + Send>>,
+) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
     CURRENT.with(|current| match &*current.borrow() {
         Some(Current { shared, actor }) => {
             shared.lock().detached.push((*actor, work));

@@ -14,6 +14,7 @@ mod attributes;
 mod cache;
 mod committer;
 mod content;
+mod counted;
 mod data;
 #[cfg(feature = "testing")]
 pub(crate) mod decoders;

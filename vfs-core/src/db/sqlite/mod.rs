@@ -14,7 +14,9 @@ use sqlx::{AssertSqlSafe, SqliteConnection, SqlitePool};
 use super::backend::{Backend, Each, Failure, Open, Outcome, Row, Statement, Value, map_error};
 use super::schema;
 use crate::error::{Kind, Result};
-use crate::limits::{DATABASE_BUSY, DATABASE_CACHE_KIB, DATABASE_READER_CACHE_KIB, DATABASE_READERS, DATABASE_STATEMENTS};
+use crate::limits::{
+    DATABASE_BUSY, DATABASE_CACHE_KIB, DATABASE_READER_CACHE_KIB, DATABASE_READERS, DATABASE_STATEMENTS,
+};
 
 /// A file, or memory.
 #[derive(Debug)]
@@ -82,10 +84,8 @@ impl Backend for Sqlite {
 
     async fn integrity(&self) -> Outcome<Vec<String>> {
         let mut connection = self.read.acquire().await.map_err(failure)?;
-        let lines: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(20)")
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(failure)?;
+        let lines: Vec<String> =
+            sqlx::query_scalar("PRAGMA quick_check(20)").fetch_all(&mut *connection).await.map_err(failure)?;
         Ok(lines.into_iter().filter(|line| line != "ok").collect())
     }
 

@@ -188,10 +188,7 @@ async fn a_commit_that_failed_for_a_moment_can_be_repeated() {
     let mut mount = Mount::new(&repo, "w").await;
     mount.send("a", &[content(1, 5000)]).await.unwrap();
     let mut transaction = repo.database().begin().await.unwrap();
-    transaction
-        .vandal("CREATE TRIGGER t BEFORE INSERT ON history BEGIN SELECT RAISE(ABORT, 'x'); END")
-        .await
-        .unwrap();
+    transaction.vandal("CREATE TRIGGER t BEFORE INSERT ON history BEGIN SELECT RAISE(ABORT, 'x'); END").await.unwrap();
     repo.database().commit(transaction).await.unwrap();
     assert_eq!(kind(mount.commit(note("one")).await), Some(Kind::Unavailable));
     let mut transaction = repo.database().begin().await.unwrap();
