@@ -1,8 +1,8 @@
 //! Azure's blob storage, as Azurite does it: the whole way, and conditional writes raced.
 
 use crate::s3::{race_on, whole_way};
-use crate::world::servers::{Server, azurite, fresh_container};
 use crate::world::World;
+use crate::world::servers::{Server, azurite, fresh_container};
 
 /// What programs need to find Azurite; its account and key are built into every client.
 fn environment(server: &Server) -> Vec<(&'static str, String)> {

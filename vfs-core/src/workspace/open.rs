@@ -9,7 +9,7 @@ use super::answer::{Answer, Stop};
 use super::cache::CachedBase;
 use super::committer::Committer;
 use super::folder::{HolderFolder, State as FolderState};
-use super::inode::InodeXattrs;
+use super::inode::{Inode, InodeXattrs};
 use super::journal::{Found, Journal};
 use super::record::{Place, Record};
 use super::state::State;
