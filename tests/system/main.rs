@@ -18,6 +18,7 @@ mod damage;
 mod docs_mount;
 mod documents;
 mod encryption;
+mod engines;
 mod files;
 mod model;
 mod outside;

@@ -135,7 +135,8 @@ fn packs() {
     check("pack.json", &json!({"data_key": hex::encode(DATA_KEY), "vectors": vectors, "refused": refused}));
 }
 
-fn entries() -> [RefLogEntry; 2] {
+/// Two as they were written before they had inode numbers and digests, and one of today.
+fn entries() -> [RefLogEntry; 3] {
     let move_of = RefLogEntry {
         format: RefLogEntry::FORMAT,
         workspace: WorkspaceId::from_bytes([0x77; 16]),
@@ -147,9 +148,12 @@ fn entries() -> [RefLogEntry; 2] {
         time: Time { seconds: 1_700_000_000, nanos: 5 },
         holder: Some(HolderId::from_bytes([0x48; 16])),
         position: 4096,
+        ino: None,
+        digest: None,
     };
     let deletion = RefLogEntry { name: String::new(), snapshot: None, holder: None, position: 0, ..move_of.clone() };
-    [move_of, deletion]
+    let with_digest = RefLogEntry { ino: Some(65_552), ..move_of.clone() }.with_digest().unwrap();
+    [move_of, deletion, with_digest]
 }
 
 #[test]
@@ -164,7 +168,7 @@ fn ref_log_entries() {
         .collect();
     check("reflog.json", &json!({"vectors": vectors}));
     // Under another name it is another move.
-    let [one, two] = entries();
+    let [one, two, _] = entries();
     RefLogEntry::parse(TENANT, &two.object_name(TENANT), &one.to_bytes().unwrap()).unwrap_err();
 }
 

@@ -214,7 +214,7 @@ async fn a_changed_byte_of_the_ref_log_is_found() {
         bytes[position] ^= 1 << (position % 7);
         repo.store().bucket().delete(&name).await.unwrap();
         repo.store().bucket().create(&name, bytes.into()).await.unwrap();
-        let log = crate::rebuild::log::read(repo.store().bucket(), repo.tenant(), None).await.unwrap();
+        let log = crate::rebuild::log::read(repo.store().bucket(), repo.store().keys(), None).await.unwrap();
         assert_eq!(log.damaged.len(), 1, "byte {position} of {whole:?}");
     }
     let report = check(&repo, true).await;

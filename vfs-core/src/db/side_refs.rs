@@ -12,13 +12,12 @@ fn failed(error: Failure) -> Error {
 
 /// All of a workspace, by name.
 pub async fn all(connection: &mut Connection, workspace: WorkspaceId) -> Result<Vec<SideRefRow>> {
-    let rows = query(
-        "SELECT workspace, name, snapshot, created, row_hash FROM side_refs WHERE workspace = ? ORDER BY name",
-    )
-    .bind(&workspace.as_bytes()[..])
-    .fetch_all(connection)
-    .await
-    .map_err(failed)?;
+    let rows =
+        query("SELECT workspace, name, snapshot, created, row_hash FROM side_refs WHERE workspace = ? ORDER BY name")
+            .bind(&workspace.as_bytes()[..])
+            .fetch_all(connection)
+            .await
+            .map_err(failed)?;
     rows.iter().map(read).collect()
 }
 

@@ -86,6 +86,11 @@ impl RefLogEntry {
         Ok(blake3::hash(&bare.to_bytes()?).to_hex()[..32].to_owned())
     }
 
+    /// The entry as it is written, so that a flipped bit shows.
+    pub fn with_digest(self) -> Result<RefLogEntry> {
+        Ok(RefLogEntry { digest: Some(self.computed_digest()?), ..self })
+    }
+
     /// Its plain bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(self)
@@ -96,7 +101,7 @@ impl RefLogEntry {
 impl Repo {
     /// Writes a ref log object.
     pub(super) async fn put_ref_log(&self, entry: &RefLogEntry) -> Result<()> {
-        let entry = RefLogEntry { digest: Some(entry.computed_digest()?), ..entry.clone() };
+        let entry = entry.clone().with_digest()?;
         let name = entry.object_name(self.inner.tenant);
         let bytes = self.store().keys().seal_object(&name, &entry.to_bytes()?, random()?)?;
         self.store().bucket().create(&name, bytes).await?;

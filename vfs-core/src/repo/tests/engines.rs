@@ -37,6 +37,7 @@ fn options(folder: &std::path::Path, url: &str, number: usize, clock: Arc<dyn Cl
         data: folder.join(format!("engine{number}")),
         bucket: Some(format!("file://{}/bucket", folder.display())),
         database: Some(url.to_owned()),
+        key: None,
         clock,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::bucket::Patience;
 use crate::bucket::tests::flaky::{Fault, Flaky};
-use crate::pack::{PackClass, PackWriter, Stored};
+use crate::pack::{PackClass, Stored};
 
 const MIB: usize = 1024 * 1024;
 
