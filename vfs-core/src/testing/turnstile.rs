@@ -183,7 +183,7 @@ impl Turnstile {
                 quiet = 0;
             }
             // One that waits at a gate may have work on another thread too, which leads it to the next gate.
-            let asleep = others_sleep();
+            let asleep = others_sleep() && others_sleep();
             if self.poll_woken() {
                 quiet = 0;
                 continue;
