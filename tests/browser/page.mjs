@@ -252,6 +252,6 @@ if (!sabotage) {
 report.login.after_logout = (await raw("/admin", "GET", { host, cookie })).status;
 
 // A request that is still under way belongs to nobody any more.
-await context.unrouteAll({ behavior: "ignoreErrors" });
+for (const context of browser.contexts()) await context.unrouteAll({ behavior: "ignoreErrors" });
 await browser.close();
 process.stdout.write(JSON.stringify(report));
