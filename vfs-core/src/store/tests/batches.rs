@@ -14,7 +14,10 @@ fn tenant() -> TenantId {
 }
 
 async fn store_in(bucket: Bucket, keys: TenantKeys) -> Store {
-    let database = Database::in_memory().await.unwrap();
+    store_on(Database::in_memory().await.unwrap(), bucket, keys).await
+}
+
+async fn store_on(database: Database, bucket: Bucket, keys: TenantKeys) -> Store {
     let clock = Arc::new(SystemClock);
     let mut transaction = database.begin().await.unwrap();
     let number = meta::tenant(&mut transaction, tenant(), clock.now()).await.unwrap();
@@ -177,7 +180,10 @@ async fn poll_and_drop<T>(work: impl Future<Output = T>, times: usize) -> bool {
 async fn a_caller_that_goes_away_at_any_moment_loses_nothing() {
     let mut times = 0;
     loop {
-        let store = store_in(Bucket::memory(), sealing_keys()).await;
+        // On disk: a database in memory is gone with a connection that was dropped in the middle of a statement.
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).await.unwrap();
+        let store = store_on(database, Bucket::memory(), sealing_keys()).await;
         let batch = store.batch();
         let mut ids = Vec::new();
         for seed in 0..300 {
