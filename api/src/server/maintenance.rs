@@ -39,7 +39,7 @@ pub(super) async fn gc(
 ) -> ApiResult<Response> {
     Ok(stream_of(|report| async move {
         let grace = request.grace_s.map_or(GC_GRACE, Duration::from_secs);
-        let options = GcOptions { grace, delete: request.delete };
+        let options = GcOptions { grace, delete: request.delete, ..GcOptions::default() };
         Ok(GcReport::from(state.repo().gc(options, &*report).await?))
     }))
 }

@@ -10,9 +10,11 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
-pub use row::{DocumentRow, HistoryRow, LeaseRow, Location, OrphanRow, PackRow, RefRow, VersionRow, WorkspaceRow};
+pub use row::{
+    DocumentRow, HistoryRow, LeaseRow, Location, OrphanRow, PackRow, RefRow, SideRefRow, VersionRow, WorkspaceRow,
+};
 pub use session_row::{DocumentVersion, EventRow, SessionRow, TurnRow};
 pub use sqlite::{
-    Connection, Database, Transaction, counters, documents, history, leases, meta, orphans, packs, refs, sessions,
-    turn_log, workspaces,
+    Connection, Database, Transaction, copies, counters, documents, history, leases, meta, orphans, packs, refs,
+    retention, sessions, side_refs, turn_log, workspaces,
 };

@@ -90,6 +90,8 @@ pub struct PackRow {
     pub created: Time,
     /// When gc found it unreachable, if it did.
     pub condemned: Option<Time>,
+    /// What lived in it was copied elsewhere; it is never revived.
+    pub emptied: bool,
 }
 
 /// A pack in the bucket that the index does not know.
@@ -99,6 +101,21 @@ pub struct OrphanRow {
     pub id: PackId,
     /// When gc first saw it.
     pub seen: Time,
+    /// It is being deleted, or was: registering it is refused.
+    pub dead: bool,
+}
+
+/// A name beside a workspace's ref that keeps a snapshot: `tag/NAME`, `holder/ID`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SideRefRow {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// Its kind and its name, with a slash between.
+    pub name: String,
+    /// What it points at.
+    pub snapshot: SnapshotId,
+    /// When it was made.
+    pub created: Time,
 }
 
 /// A document: which of its versions count.
@@ -206,6 +223,20 @@ impl LeaseRow {
                 self.mountpoint.as_bytes(),
                 &self.last_seen.as_nanos().to_le_bytes(),
                 self.base.as_bytes(),
+            ],
+        )
+    }
+}
+
+impl SideRefRow {
+    pub(super) fn hash(&self) -> Vec<u8> {
+        row_hash(
+            "side_refs",
+            &[
+                self.workspace.as_bytes(),
+                self.name.as_bytes(),
+                self.snapshot.as_bytes(),
+                &self.created.as_nanos().to_le_bytes(),
             ],
         )
     }

@@ -9,7 +9,9 @@ mod leases;
 mod moves;
 mod open;
 mod publish;
+mod retention;
 mod sessions;
+mod tags;
 #[cfg(test)]
 pub(crate) mod tests;
 mod workspaces;
@@ -33,7 +35,8 @@ use crate::store::{Batch, Store};
 
 pub use crate::check::{CheckOptions, CheckReport, Damage};
 pub use crate::db::HistoryRow;
-pub use crate::gc::{GcOptions, GcReport};
+use crate::gc::Surroundings;
+pub use crate::gc::{GcOptions, GcReport, RemovedRows, RetentionRules};
 
 /// A bucket and a database. Clones are the same repo.
 #[derive(Clone)]
@@ -115,6 +118,26 @@ pub struct HolderDescription {
     pub mountpoint: String,
 }
 
+/// A name that keeps a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct TagInfo {
+    /// The name, unique in the workspace.
+    pub name: String,
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// When it was tagged.
+    pub created: Time,
+}
+
+/// Retention rules, and where they come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RetentionInfo {
+    /// The rules that were set for what was asked.
+    pub own: Option<RetentionRules>,
+    /// The rules that hold: the workspace's own, else the repo's. Without any, everything stays.
+    pub effective: Option<RetentionRules>,
+}
+
 /// What a restore did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Restored {
@@ -190,7 +213,7 @@ impl Repo {
         Snapshot::decode(&self.store().read(id.into()).await?)
     }
 
-    /// The snapshot that `HEAD` or a prefix of at least four hexadecimal digits names in a workspace's history
+    /// The snapshot that `HEAD`, a tag, or a prefix of at least four hexadecimal digits names in a workspace's history
     /// and its ancestors. `Invalid` if it names several.
     pub async fn resolve_snapshot(&self, workspace: WorkspaceId, prefix: &str) -> Result<SnapshotId> {
         self.find_snapshot(workspace, prefix).await
@@ -254,10 +277,37 @@ impl Repo {
         };
     }
 
+    /// Gives a snapshot of a workspace's history a name, which keeps it from gc until it is removed. `AlreadyExists` if
+    /// the name stands for another snapshot.
+    pub async fn add_tag(&self, workspace: WorkspaceId, name: &str, snapshot: SnapshotId) -> Result<TagInfo> {
+        self.put_tag(workspace, name, snapshot).await
+    }
+
+    /// The tags of a workspace, by name.
+    pub async fn tags(&self, workspace: WorkspaceId) -> Result<Vec<TagInfo>> {
+        self.list_tags(workspace).await
+    }
+
+    /// Removes a tag; `NotFound` if there is none.
+    pub async fn remove_tag(&self, workspace: WorkspaceId, name: &str) -> Result<()> {
+        self.drop_tag(workspace, name).await
+    }
+
+    /// The retention rules of a workspace, or with `None` of the repo.
+    pub async fn retention(&self, workspace: Option<WorkspaceId>) -> Result<RetentionInfo> {
+        self.read_retention(workspace).await
+    }
+
+    /// Sets the retention rules of a workspace or of the repo, or takes them away. gc applies them.
+    pub async fn set_retention(&self, workspace: Option<WorkspaceId>, rules: Option<RetentionRules>) -> Result<()> {
+        self.write_retention(workspace, rules).await
+    }
+
     /// Condemns packs that nothing reaches and deletes those whose grace period is over. Any doubt deletes nothing.
     pub async fn gc(&self, options: GcOptions, progress: &OnProgress) -> Result<GcReport> {
         self.inner.sessions.forget_idle(self.now());
-        crate::gc::gc(self.store(), options, progress).await
+        let surroundings = Surroundings { bases: self.inner.sessions.bases(), ..Surroundings::default() };
+        crate::gc::gc(self.store(), options, surroundings, progress).await
     }
 
     /// Looks for damage; changes nothing.

@@ -115,6 +115,11 @@ impl Store {
         self.inner.sweep.write().await
     }
 
+    /// Held by gc while its own packs are between bucket and index.
+    pub(crate) async fn no_sweep(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
+        self.inner.sweep.read().await
+    }
+
     /// Forgets what was read.
     #[cfg(test)]
     pub(crate) fn forget_cached(&self) {

@@ -1,14 +1,16 @@
 //! Histories: what each ref pointed at, like a reflog. gc marks from them.
 
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Sqlite};
 
+use super::side_refs;
 use super::{Columns, Connection, map_error, time_to_sql, to_sql};
 use crate::clock::Time;
 use crate::db::HistoryRow;
 use crate::db::row::check_row;
 use crate::error::{Error, Result};
 use crate::id::{SnapshotId, WorkspaceId};
-use crate::limits::{AUTOMATIC_KEPT, AUTOMATIC_SPAN};
+use crate::limits::{AUTOMATIC_KEPT, AUTOMATIC_SPAN, LOOKUP_MAX};
 
 fn failed(error: sqlx::Error) -> Error {
     map_error(error, "a history could not be read or written")
@@ -71,7 +73,7 @@ pub async fn at(connection: &mut Connection, workspace: WorkspaceId, sequence: u
     row.as_ref().map(read).transpose()
 }
 
-/// Whether any history of the tenant holds a snapshot.
+/// Whether any history, or any side ref, of the tenant holds a snapshot.
 pub async fn holds(connection: &mut Connection, tenant: i64, snapshot: SnapshotId) -> Result<bool> {
     let found: Option<i64> = sqlx::query_scalar(
         "SELECT 1 FROM history h JOIN workspaces w ON w.id = h.workspace
@@ -79,10 +81,28 @@ pub async fn holds(connection: &mut Connection, tenant: i64, snapshot: SnapshotI
     )
     .bind(&snapshot.as_bytes()[..])
     .bind(tenant)
-    .fetch_optional(connection)
+    .fetch_optional(&mut *connection)
     .await
     .map_err(failed)?;
-    Ok(found.is_some())
+    match found {
+        Some(_) => Ok(true),
+        None => side_refs::holds(connection, tenant, snapshot).await,
+    }
+}
+
+/// Removes rows. Belongs into the transaction that found that they may go.
+pub async fn remove(connection: &mut Connection, workspace: WorkspaceId, sequences: &[u64]) -> Result<()> {
+    for part in sequences.chunks(LOOKUP_MAX) {
+        let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM history WHERE workspace = ");
+        query.push_bind(workspace.as_bytes().to_vec()).push(" AND sequence IN (");
+        let mut numbers = query.separated(", ");
+        for sequence in part {
+            numbers.push_bind(to_sql(*sequence));
+        }
+        query.push(")");
+        query.build().persistent(false).execute(&mut *connection).await.map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// The row of a workspace that holds a snapshot; one that stays rather than an automatic one.
@@ -103,12 +123,14 @@ pub async fn holding(
     row.as_ref().map(read).transpose()
 }
 
-/// Of the automatic rows that are older than an hour, keeps the newest of each hour; never touches the newest two rows.
+/// Of the automatic rows that are older than an hour, keeps the newest of each hour; never touches the newest two rows,
+/// nor those of snapshots that have a side ref.
 pub async fn thin(connection: &mut Connection, workspace: WorkspaceId, now: Time) -> Result<u64> {
     let kept_since = Time::from_nanos(now.as_nanos() - AUTOMATIC_KEPT.as_nanos() as i128);
     let result = sqlx::query(
         "DELETE FROM history WHERE workspace = ?1 AND automatic = 1 AND time < ?2
          AND sequence < (SELECT MAX(sequence) - 1 FROM history WHERE workspace = ?1)
+         AND snapshot NOT IN (SELECT snapshot FROM side_refs WHERE workspace = ?1)
          AND sequence NOT IN (SELECT MAX(sequence) FROM history
                               WHERE workspace = ?1 AND automatic = 1 AND time < ?2 GROUP BY time / ?3)",
     )

@@ -3,6 +3,7 @@
 //! One connection writes, several read. Every transaction that writes starts with `BEGIN IMMEDIATE`, so what it reads
 //! is what it decides on. The functions of the nouns take a connection, so that several make one transaction.
 
+pub mod copies;
 pub mod counters;
 pub mod documents;
 pub mod history;
@@ -11,8 +12,10 @@ pub mod meta;
 pub mod orphans;
 pub mod packs;
 pub mod refs;
+pub mod retention;
 mod schema;
 pub mod sessions;
+pub mod side_refs;
 pub mod turn_log;
 pub mod workspaces;
 

@@ -3,7 +3,7 @@
 use super::{Columns, Connection, map_error, time_to_sql};
 use crate::clock::Time;
 use crate::db::OrphanRow;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::PackId;
 
 fn failed(error: sqlx::Error) -> Error {
@@ -12,11 +12,15 @@ fn failed(error: sqlx::Error) -> Error {
 
 /// All of them.
 pub async fn all(connection: &mut Connection) -> Result<Vec<OrphanRow>> {
-    let rows = sqlx::query("SELECT pack, seen FROM orphans").fetch_all(connection).await.map_err(failed)?;
+    let rows = sqlx::query("SELECT pack, seen, dead FROM orphans").fetch_all(connection).await.map_err(failed)?;
     rows.iter()
         .map(|row| {
             let columns = Columns(row);
-            Ok(OrphanRow { id: PackId::from_bytes(columns.array("pack")?), seen: columns.time("seen")? })
+            Ok(OrphanRow {
+                id: PackId::from_bytes(columns.array("pack")?),
+                seen: columns.time("seen")?,
+                dead: columns.number("dead")? != 0,
+            })
         })
         .collect()
 }
@@ -32,9 +36,35 @@ pub async fn note(connection: &mut Connection, id: PackId, now: Time) -> Result<
     Ok(())
 }
 
-/// Forgets one.
+/// Says that one is about to be deleted: nobody can register it from here on.
+pub async fn kill(connection: &mut Connection, id: PackId) -> Result<()> {
+    sqlx::query("UPDATE orphans SET dead = 1 WHERE pack = ?")
+        .bind(&id.as_bytes()[..])
+        .execute(connection)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// `Conflict` if one is being deleted, or was. Belongs into the transaction that registers the pack.
+pub async fn refuse_dead(connection: &mut Connection, id: PackId) -> Result<()> {
+    let dead: Option<i64> = sqlx::query_scalar("SELECT dead FROM orphans WHERE pack = ?")
+        .bind(&id.as_bytes()[..])
+        .fetch_optional(connection)
+        .await
+        .map_err(failed)?;
+    match dead {
+        None | Some(0) => Ok(()),
+        Some(_) => {
+            let message = "gc removed a pack that was uploaded for longer than the grace period: try again";
+            Err(Error::new(Kind::Conflict, message))
+        }
+    }
+}
+
+/// Forgets one that is not dead.
 pub async fn forget(connection: &mut Connection, id: PackId) -> Result<()> {
-    sqlx::query("DELETE FROM orphans WHERE pack = ?")
+    sqlx::query("DELETE FROM orphans WHERE pack = ? AND dead = 0")
         .bind(&id.as_bytes()[..])
         .execute(connection)
         .await

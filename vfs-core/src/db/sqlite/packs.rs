@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use sqlx::{QueryBuilder, Sqlite};
 
+use super::orphans;
 use super::{Columns, Connection, map_error, time_to_sql, to_sql};
 use crate::clock::Time;
 use crate::db::{Location, PackRow};
@@ -19,9 +20,10 @@ fn failed(error: sqlx::Error) -> Error {
 /// Adds a pack that is durable in the bucket and its objects. Returns the packs that hold these objects now: another
 /// batch may have stored some of them a moment earlier. Belongs into a transaction.
 pub async fn register(connection: &mut Connection, tenant: i64, pack: &Pack, now: Time) -> Result<BTreeSet<PackId>> {
-    sqlx::query(
+    orphans::refuse_dead(connection, pack.id).await?;
+    let result = sqlx::query(
         "INSERT INTO packs (tenant, pack, class, size, objects, created) VALUES (?, ?, ?, ?, ?, ?)
-         ON CONFLICT (pack) DO UPDATE SET condemned_at = NULL",
+         ON CONFLICT (pack) DO UPDATE SET condemned_at = NULL WHERE packs.emptied = 0",
     )
     .bind(tenant)
     .bind(&pack.id.as_bytes()[..])
@@ -32,6 +34,9 @@ pub async fn register(connection: &mut Connection, tenant: i64, pack: &Pack, now
     .execute(&mut *connection)
     .await
     .map_err(failed)?;
+    if result.rows_affected() == 0 {
+        return Err(gone());
+    }
     let number: i64 = sqlx::query_scalar("SELECT id FROM packs WHERE pack = ?")
         .bind(&pack.id.as_bytes()[..])
         .fetch_one(&mut *connection)
@@ -122,7 +127,7 @@ fn read_location(columns: &Columns<'_>, id: ObjectId) -> Result<Location> {
 
 /// All packs.
 pub async fn all(connection: &mut Connection, tenant: i64) -> Result<Vec<PackRow>> {
-    let rows = sqlx::query("SELECT pack, class, size, objects, created, condemned_at FROM packs WHERE tenant = ?")
+    let rows = sqlx::query("SELECT pack, class, size, objects, created, condemned_at, emptied FROM packs WHERE tenant = ?")
         .bind(tenant)
         .fetch_all(connection)
         .await
@@ -137,6 +142,7 @@ pub async fn all(connection: &mut Connection, tenant: i64) -> Result<Vec<PackRow
                 objects: columns.number("objects")?,
                 created: columns.time("created")?,
                 condemned: columns.optional_time("condemned_at")?,
+                emptied: columns.number("emptied")? != 0,
             })
         })
         .collect()
@@ -171,21 +177,24 @@ pub async fn count_objects(connection: &mut Connection, tenant: i64) -> Result<u
     Ok(count.unsigned_abs())
 }
 
-/// Sees to it that these packs stay: none of them is condemned any more. `Conflict` if one is gone. Belongs into the
-/// transaction that makes their objects reachable.
+/// Sees to it that these packs stay: none of them is condemned any more. `Conflict` if one is gone or emptied. Belongs
+/// into the transaction that makes their objects reachable.
 pub async fn revive(connection: &mut Connection, packs: &BTreeSet<PackId>) -> Result<()> {
     for pack in packs {
-        let result = sqlx::query("UPDATE packs SET condemned_at = NULL WHERE pack = ?")
+        let result = sqlx::query("UPDATE packs SET condemned_at = NULL WHERE pack = ? AND emptied = 0")
             .bind(&pack.as_bytes()[..])
             .execute(&mut *connection)
             .await
             .map_err(failed)?;
         if result.rows_affected() == 0 {
-            let message = "gc removed objects that this change builds on while it was being made: try again";
-            return Err(Error::new(Kind::Conflict, message));
+            return Err(gone());
         }
     }
     Ok(())
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Conflict, "gc removed objects that this change builds on while it was being made: try again")
 }
 
 /// Notes when a pack was found unreachable; `None` takes that back.
