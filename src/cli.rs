@@ -17,7 +17,8 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 other error; 2 wrong usage; 3 not found; 4 conflict, busy or lease lost; 5 denied;
-6 engine, bucket or FUSE unavailable; 7 damage found; 8 disk or quota full; 10 another version is needed.
+6 engine, bucket or FUSE unavailable; 7 damage found; 8 disk or quota full, or of check: only damage that hits
+nothing; 10 another version is needed.
 W names a workspace and means its live state; W@SNAPSHOT means that snapshot (its first digits are enough).";
 
 /// A filesystem for agents: workspaces that are mounted in milliseconds and keep every state.
@@ -87,10 +88,19 @@ pub(crate) enum Command {
     /// List and show the sessions of agents
     #[command(subcommand)]
     Session(Session),
+    /// Show, set or clear how much a workspace, or all together, may hold
+    #[command(subcommand)]
+    Quota(Quota),
     /// Verify the stored data
     Check(Check),
+    /// Undo damage as far as that is possible, and say which paths are lost
+    Repair(Repair),
+    /// Make a new database from a bucket and its ref log alone, in a data folder without one (--data)
+    Rebuild(Rebuild),
     /// Drop what nothing reaches any more
     Gc(Gc),
+    /// Say how much is stored, what that takes, and how the caches do
+    Stats,
     /// See an agent at work in half a minute: a scripted model, everything else is real
     Demo(Demo),
     /// Say what this machine has, and what is missing for what
@@ -103,6 +113,20 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// Bytes, or K, M, G or T of them (of 1,024 each).
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no size: use bytes, or a number with K, M, G or T, such as 20G");
+    let (digits, shift) = match text.char_indices().next_back() {
+        Some((at, 'K' | 'k')) => (&text[..at], 10),
+        Some((at, 'M' | 'm')) => (&text[..at], 20),
+        Some((at, 'G' | 'g')) => (&text[..at], 30),
+        Some((at, 'T' | 't')) => (&text[..at], 40),
+        _ => (text, 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).ok_or_else(wrong)
 }
 
 /// Options of `up`.
@@ -125,9 +149,13 @@ pub(crate) struct Serve {
     /// Listen on this TCP address too; its clients need the token in the data folder
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
-    /// Where bytes go, set when the data folder is made: file:///…, s3://bucket/prefix
+    /// Where bytes go, set when the data folder is made: file:///…, s3://bucket/prefix, gs://bucket/prefix,
+    /// az://container/prefix
     #[arg(long, value_name = "URL")]
     pub bucket: Option<String>,
+    /// Keep at most so much of a remote bucket on this disk, such as 500M or 20G; 0 for nothing [default: 4G]
+    #[arg(long, value_name = "SIZE", env = "ESKER_CACHE_SIZE", value_parser = size)]
+    pub cache_size: Option<u64>,
     /// Started by another command: standard output is the readiness pipe; leave when idle
     #[arg(long, hide = true)]
     pub detached: bool,
@@ -137,25 +165,34 @@ pub(crate) struct Serve {
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// The folder to import
-    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
-    pub path: PathBuf,
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath, required_unless_present = "tar")]
+    pub path: Option<PathBuf>,
+    /// Import this tar archive (also .tar.zst) instead of a folder; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "path")]
+    pub tar: Option<PathBuf>,
+    /// Read every file, also those that look as they did when they were imported last
+    #[arg(long, conflicts_with = "tar")]
+    pub reread: bool,
     /// The workspace; made if it does not exist
     #[arg(long, short, value_name = "W")]
     pub workspace: String,
     /// Leave out what matches (like a line of .gitignore); may be repeated
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", conflicts_with = "tar")]
     pub exclude: Vec<String>,
 }
 
 /// Options of `export`.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// What to export
-    #[arg(value_name = "W[@SNAPSHOT]")]
+    /// What to export; a path only into a tar archive
+    #[arg(value_name = "W[@SNAPSHOT][:PATH]")]
     pub source: OsString,
     /// The folder to make; must not exist or be empty
-    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
-    pub path: PathBuf,
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath, required_unless_present = "tar")]
+    pub path: Option<PathBuf>,
+    /// Write this tar archive instead of a folder; - is standard output
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "path")]
+    pub tar: Option<PathBuf>,
     #[command(flatten)]
     pub state: State,
 }
@@ -310,6 +347,8 @@ pub(crate) struct Demo {
 pub(crate) enum Bench {
     /// Everyday programs on a mount and on local ext4, in turn
     Mount(crate::bench::BenchMount),
+    /// The store against restic, borg and casync, on the same files in turn
+    Store(crate::bench::BenchStore),
 }
 
 /// What can be done with workspaces.
@@ -361,12 +400,116 @@ pub(crate) struct Run {
     pub max_turns: u64,
 }
 
+/// What can be done with quotas.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Quota {
+    /// Show quota and usage
+    Show {
+        /// The workspace [default: all together]
+        #[arg(value_name = "W")]
+        workspace: Option<String>,
+    },
+    /// Set a quota; what is not named keeps its limit
+    Set {
+        /// The workspace [default: all together]
+        #[arg(value_name = "W")]
+        workspace: Option<String>,
+        /// Most bytes of files, with K, M, G or T for powers of 1024
+        #[arg(long, value_name = "SIZE", value_parser = parse_size, required_unless_present = "files")]
+        bytes: Option<u64>,
+        /// Most files, directories and links
+        #[arg(long, value_name = "COUNT")]
+        files: Option<u64>,
+    },
+    /// Take all limits away
+    Clear {
+        /// The workspace [default: all together]
+        #[arg(value_name = "W")]
+        workspace: Option<String>,
+    },
+}
+
+/// A number of bytes, as `1000`, `64K` or `10G`.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        unit => return Err(format!("{unit} is no unit: K, M, G and T are")),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("{text} is no number of bytes"))?;
+    number.checked_mul(unit).ok_or_else(|| format!("{text} is too large"))
+}
+
 /// Options of `check`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Exit code 7: damage hits stored data. Exit code 8: it hits nothing (a pack or a row that nothing reaches).
+A share of the packs is read with --part or --older-than; one run a day with --part 1/30, 2/30, ... reads all in a month.")]
 pub(crate) struct Check {
     /// Read and verify every byte, not only that everything is there
     #[arg(long)]
     pub full: bool,
+    /// Go on where the last full check was interrupted
+    #[arg(long, requires = "full")]
+    pub resume: bool,
+    /// Read only packs that were not read for so long: 30d, 12h, 90m, 5s
+    #[arg(long, value_name = "AGE", requires = "full", value_parser = parse_age)]
+    pub older_than: Option<u64>,
+    /// Read only this part of the packs
+    #[arg(long, value_name = "N/M", requires = "full", value_parser = parse_part)]
+    pub part: Option<(u32, u32)>,
+}
+
+/// Seconds of an age such as `30d`.
+fn parse_age(text: &str) -> Result<u64, String> {
+    let unclear = || format!("{text:?} is no age: use a number with d, h, m or s, such as 30d");
+    let split = text.len().saturating_sub(1);
+    let (number, unit) = text.split_at_checked(split).ok_or_else(unclear)?;
+    let seconds: u64 = match unit {
+        "d" => 24 * 3600,
+        "h" => 3600,
+        "m" => 60,
+        "s" => 1,
+        _ => return Err(unclear()),
+    };
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds)).ok_or_else(unclear)
+}
+
+/// A part such as `2/7`.
+fn parse_part(text: &str) -> Result<(u32, u32), String> {
+    let unclear = || format!("{text:?} is no part: use N/M with N from 1 to M, such as 2/7");
+    let (part, parts) = text.split_once('/').ok_or_else(unclear)?;
+    let (part, parts): (u32, u32) = (part.parse().map_err(|_| unclear())?, parts.parse().map_err(|_| unclear())?);
+    if part == 0 || part > parts { Err(unclear()) } else { Ok((part, parts)) }
+}
+
+/// Options of `repair`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Nothing in the bucket is deleted. Heads that lack something move to a new snapshot without exactly the lost paths; what
+lacked it is kept as damaged/TIME-SEQUENCE. Workspaces must not be mounted.")]
+pub(crate) struct Repair {
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write what is left of lost files into this folder, with holes where content is gone
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub salvage: Option<PathBuf>,
+}
+
+/// Options of `rebuild`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The database before is refused from then on: two databases on one bucket would delete each other's data.
+Documents, sessions, tokens, tags and retention rules are not in the bucket and are not rebuilt.")]
+pub(crate) struct Rebuild {
+    /// Where the bytes are: file:///..., s3://bucket/prefix
+    #[arg(long, value_name = "URL")]
+    pub bucket: String,
 }
 
 /// Options of `gc`.
@@ -396,9 +539,41 @@ mod tests {
     }
 
     #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [("0", 0), ("1000", 1000), ("64k", 65_536), ("10G", 10 << 30), ("1TiB", 1 << 40)] {
+            assert_eq!(parse_size(text), Ok(bytes));
+        }
+        for text in ["", "G", "1.5G", "-1", "1X", "99999999T"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ages_and_parts_are_understood_or_refused() {
+        assert_eq!((parse_age("2d"), parse_age("90m")), (Ok(172_800), Ok(5_400)));
+        assert!(
+            ["", "d", "2", "2w", "-1d", "99999999999999999d", "\u{e9}"].iter().all(|text| parse_age(text).is_err())
+        );
+        assert_eq!(parse_part("2/7"), Ok((2, 7)));
+        assert!(["", "2", "0/7", "8/7", "a/b", "1/"].iter().all(|text| parse_part(text).is_err()));
+        assert!(Cli::try_parse_from(["esker", "check", "--resume"]).is_err(), "only a full check can go on");
+    }
+
+    #[test]
     fn options_may_follow_the_command() {
         let cli = Cli::try_parse_from(["esker", "log", "w", "--json", "--data", "/d"]).unwrap();
         assert!(cli.json);
         assert_eq!(cli.data.as_deref(), Some("/d".as_ref()));
+    }
+
+    #[test]
+    fn sizes_have_a_unit_or_none() {
+        assert_eq!(size("0"), Ok(0));
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("500M"), Ok(500 << 20));
+        assert_eq!(size("20g"), Ok(20 << 30));
+        for wrong in ["", "G", "-1", "1.5G", "4GiB", "99999999999T"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -22,15 +22,19 @@ pub(crate) enum Code {
     Denied = 5,
     /// Engine, bucket or FUSE are away.
     Unavailable = 6,
-    /// Damage was found.
+    /// Damage was found that hits stored data.
     Damaged = 7,
-    /// Disk or quota are full.
+    /// Disk or quota are full; from `check`: damage was found that hits nothing (decision 0018).
     Full = 8,
     /// A newer version is needed.
     Newer = 10,
 }
 
 impl Code {
+    /// Damage that hits nothing: a pack or a row that nothing reaches. The number has two meanings; only `check` gives it
+    /// this one, and its report says which.
+    pub(crate) const HITS_NOTHING: Code = Code::Full;
+
     /// The code for an error of this kind.
     pub(crate) fn of(kind: Kind) -> Code {
         match kind {
@@ -40,7 +44,7 @@ impl Code {
             Kind::Denied | Kind::NotPermitted => Code::Denied,
             Kind::Unavailable => Code::Unavailable,
             Kind::Corrupt => Code::Damaged,
-            Kind::NoSpace => Code::Full,
+            Kind::NoSpace | Kind::QuotaExceeded => Code::Full,
             Kind::LimitExceeded
             | Kind::NotEmpty
             | Kind::NotADirectory
@@ -141,6 +145,7 @@ mod tests {
             (Kind::Unavailable, 6),
             (Kind::Corrupt, 7),
             (Kind::NoSpace, 8),
+            (Kind::QuotaExceeded, 8),
             (Kind::Internal, 1),
         ];
         for (kind, number) in expected {

@@ -1,6 +1,7 @@
 //! One command a file: calls the engine and prints what it says.
 
 mod admin;
+mod archive;
 mod completion;
 mod demo;
 mod doctor;
@@ -9,10 +10,13 @@ mod files;
 mod history;
 mod maintenance;
 mod mount;
+mod quota;
+mod repair;
 mod run;
 mod serve;
 mod sessions;
 mod show;
+mod stats;
 mod status;
 mod transfer;
 mod unmount;
@@ -46,11 +50,16 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Admin => admin::run(context).await,
         Command::Doc(options) => documents::run(context, options).await,
         Command::Session(options) => sessions::run(context, options).await,
+        Command::Quota(options) => quota::run(context, options).await,
         Command::Check(options) => maintenance::check(context, options).await,
+        Command::Repair(options) => repair::repair(context, options).await,
+        Command::Rebuild(options) => repair::rebuild(context, options).await,
         Command::Gc(options) => maintenance::gc(context, options).await,
+        Command::Stats => stats::run(context).await,
         Command::Demo(options) => demo::run(context, options).await,
         Command::Doctor => doctor::run(context.printer, &context.data),
-        Command::Bench(Bench::Mount(options)) => Ok(crate::bench::run(&options, context.printer.is_json())?),
+        Command::Bench(Bench::Mount(options)) => Ok(crate::bench::run_mount(&options, context.printer.is_json())?),
+        Command::Bench(Bench::Store(options)) => Ok(crate::bench::run_store(options, context.printer.is_json()).await?),
         Command::Completion { shell } => completion::run(context.printer, shell),
     }
 }

@@ -9,7 +9,12 @@ use crate::{print, ready};
 /// Serves until Ctrl-C; in the background, until nobody needs it.
 pub(crate) async fn run(context: &Context, options: Serve) -> Outcome {
     let detached = options.detached;
-    let serving = Serving { listen: options.listen, bucket: options.bucket, leave_when_idle: detached };
+    let serving = Serving {
+        listen: options.listen,
+        bucket: options.bucket,
+        cache_bytes: options.cache_size,
+        leave_when_idle: detached,
+    };
     let say = |info: &EngineInfo| match detached {
         true => ready::say_ready(&serde_json::to_value(info).expect("because it has plain fields")),
         false => context.printer.result(info, || text(context, info)),

@@ -11,7 +11,7 @@ use vfs_core::Kind;
 use super::maintenance::plural;
 use crate::cli::{Export, Import};
 use crate::context::{self, Context};
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::folder::absolute;
 use crate::holder::author;
 use crate::mounts;
@@ -23,35 +23,56 @@ const SKIPPED_NAMED_MAX: usize = 20;
 
 /// Takes a folder into a workspace, which is made if there is none.
 pub(crate) async fn import(context: &Context, options: Import) -> Outcome {
-    let folder = readable_folder(&options.path)?;
-    let client = context.client().await?;
-    if let Err(error) = client.workspace(&options.workspace).await {
-        if error.kind() != Kind::NotFound {
-            return Err(error.into());
-        }
-        let source = Some(folder.to_string_lossy().into_owned());
-        client.create_workspace(&CreateWorkspace { name: options.workspace.clone(), from: None, source }).await?;
+    if let Some(tar) = &options.tar {
+        let client = context.client().await?;
+        make_if_missing(&client, &options.workspace, tar).await?;
+        return super::archive::import(context, &client, &options, tar).await;
     }
-    let imported = import_folder(context, &client, &options.workspace, &folder, &options.exclude).await?;
+    let named = || Failure::new(Kind::Invalid, "a folder or --tar FILE is needed");
+    let folder = readable_folder(options.path.as_deref().ok_or_else(named)?)?;
+    let client = context.client().await?;
+    make_if_missing(&client, &options.workspace, &folder).await?;
+    let what =
+        What { workspace: &options.workspace, folder: &folder, exclude: &options.exclude, reread: options.reread };
+    let imported = import_folder(context, &client, &what).await?;
     context.printer.result(&imported, || {
         let (names, size) = (plural(imported.names, "name"), print::size(imported.bytes));
         format!("imported {names}, {size}\n{}", imported.snapshot)
     })
 }
 
+async fn make_if_missing(client: &Client, workspace: &str, source: &Path) -> Outcome {
+    if let Err(error) = client.workspace(workspace).await {
+        if error.kind() != Kind::NotFound {
+            return Err(error.into());
+        }
+        let source = Some(source.to_string_lossy().into_owned());
+        client.create_workspace(&CreateWorkspace { name: workspace.to_owned(), from: None, source }).await?;
+    }
+    Ok(())
+}
+
+/// What is imported where.
+pub(crate) struct What<'a> {
+    /// The workspace, which exists.
+    pub(crate) workspace: &'a str,
+    /// The folder.
+    pub(crate) folder: &'a Path,
+    /// Patterns that are left out.
+    pub(crate) exclude: &'a [String],
+    /// Read also what looks unchanged.
+    pub(crate) reread: bool,
+}
+
 /// Imports with a progress bar and says what was left out.
-pub(crate) async fn import_folder(
-    context: &Context,
-    client: &Client,
-    workspace: &str,
-    folder: &Path,
-    exclude: &[String],
-) -> Outcome<Imported> {
+pub(crate) async fn import_folder(context: &Context, client: &Client, what: &What<'_>) -> Outcome<Imported> {
+    let What { workspace, folder, exclude, reread } = *what;
     let message = format!("imported {}", folder.display());
     let request = ImportRequest {
         folder: LocalPath::new(folder),
         exclude: exclude.to_vec(),
         skip: mounts_inside(folder)?,
+        reread,
         note: Note { author: author(), message, ..Note::default() },
     };
     let progress = Progress::start(context.printer, "importing");
@@ -74,14 +95,18 @@ pub(crate) fn readable_folder(path: &Path) -> Outcome<std::path::PathBuf> {
     let folder = std::fs::canonicalize(path).map_err(failed)?;
     if !folder.is_dir() {
         let line = format!("{} is not a folder", path.display());
-        return Err(crate::exit::Failure::new(Kind::NotADirectory, line));
+        return Err(Failure::new(Kind::NotADirectory, line));
     }
     Ok(folder)
 }
 
 /// Writes a state into a folder.
 pub(crate) async fn export(context: &Context, options: Export) -> Outcome {
-    let path = absolute(&options.path)?;
+    if let Some(tar) = &options.tar {
+        return super::archive::export(context, &options, tar).await;
+    }
+    let named = || Failure::new(Kind::Invalid, "a folder or --tar FILE is needed");
+    let path = absolute(options.path.as_deref().ok_or_else(named)?)?;
     let client = context.client().await?;
     let state = context::resolve_text(&client, &options.source, options.state.published).await?;
     let request = ExportRequest { folder: LocalPath::new(&path), owner: None };
@@ -96,7 +121,7 @@ pub(crate) async fn export(context: &Context, options: Export) -> Outcome {
     })
 }
 
-fn warn_of_skipped(printer: Printer, what: &str, skipped: &[Skipped]) {
+pub(super) fn warn_of_skipped(printer: Printer, what: &str, skipped: &[Skipped]) {
     if printer.is_json() {
         // The result names them all.
         return;

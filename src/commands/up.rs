@@ -160,7 +160,10 @@ async fn say_size(context: &Context, client: &Client, folder: &Path, exclude: &[
 }
 
 async fn import(context: &Context, client: &Client, known: &Workspace, folder: &Path, exclude: Vec<String>) -> Outcome {
-    let imported = transfer::import_folder(context, client, &known.name, folder, &exclude).await?;
+    let imported = {
+        let what = transfer::What { workspace: &known.name, folder, exclude: &exclude, reread: false };
+        transfer::import_folder(context, client, &what).await?
+    };
     write_record(&context.data, known, &Record { exclude, snapshot: imported.snapshot })
 }
 

@@ -17,7 +17,7 @@ use crate::exit::{Failure, Outcome};
 use crate::folder::DataFolder;
 use crate::limits::{ENGINE_STOP, POLL};
 
-pub(crate) use lock::EngineInfo;
+pub(crate) use lock::{EngineInfo, EngineLock};
 pub(crate) use serve::{Serving, serve};
 
 /// A client of the data folder's engine, which is started if there is none.

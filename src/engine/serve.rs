@@ -10,7 +10,7 @@ use std::time::Instant;
 use api::server::{self, Bound, Listeners, ServerState, Token};
 use tokio::net::lookup_host;
 use vfs_core::clock::SystemClock;
-use vfs_core::limits::ENGINE_IDLE;
+use vfs_core::limits::{CACHE_DISK_BYTES, ENGINE_IDLE};
 use vfs_core::repo::{Repo, RepoOptions};
 use vfs_core::{Error, Kind, Result};
 
@@ -27,6 +27,8 @@ pub(crate) struct Serving {
     pub(crate) listen: Option<String>,
     /// URL of the bucket, for a new data folder.
     pub(crate) bucket: Option<String>,
+    /// How much of a remote bucket is kept on this disk; the default unless said.
+    pub(crate) cache_bytes: Option<u64>,
     /// Leave when nobody has needed it for a while.
     pub(crate) leave_when_idle: bool,
 }
@@ -68,8 +70,18 @@ async fn open(data: &DataFolder, serving: &Serving) -> Outcome<ServerState> {
         None => None,
     };
     let clock = Arc::new(SystemClock);
-    let options = RepoOptions { data: data.path().to_owned(), bucket: serving.bucket.clone(), clock: clock.clone() };
+    let options = RepoOptions {
+        data: data.path().to_owned(),
+        bucket: serving.bucket.clone(),
+        database: None,
+        clock: clock.clone(),
+    };
     let repo = Repo::open(options).await.map_err(newer_or_not)?;
+    let cached = repo.cache_reads(&data.path().join("cache"), serving.cache_bytes.unwrap_or(CACHE_DISK_BYTES));
+    if let Err(error) = cached {
+        // Slower, and as right as with it.
+        tracing::warn!(%error, "nothing is cached on disk");
+    }
     let bucket = serving.bucket.clone().unwrap_or_else(|| format!("file://{}/bucket", data.path().display()));
     let info = server::EngineInfo { data_folder: data.path().to_owned(), bucket, token };
     Ok(ServerState::new(repo, info, clock))

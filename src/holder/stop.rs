@@ -107,6 +107,7 @@ fn unpublished(holder: &Holder, error: Error) -> Failure {
     }
     let kind = match error.kind() {
         Kind::NoSpace => Kind::NoSpace,
+        Kind::QuotaExceeded => Kind::QuotaExceeded,
         Kind::Corrupt => Kind::Corrupt,
         _ => Kind::Unavailable,
     };

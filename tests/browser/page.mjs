@@ -210,9 +210,15 @@ while (queue.length > 0 && report.pages < pages_max) {
   }
   let response;
   try {
-    response = await page.goto(url, { waitUntil: "load", timeout: 20000 });
+    const options = { waitUntil: "load", timeout: 20000 };
+    // On a busy machine a visit may end without an answer; the page is there all the same.
+    response = (await page.goto(url, options)) ?? (await page.reload(options));
   } catch (error) {
     found(`cannot be opened: ${String(error).split("\n")[0]}`, url);
+    continue;
+  }
+  if (!response) {
+    found("no answer", url);
     continue;
   }
   report.pages += 1;

@@ -121,7 +121,8 @@ fn an_engine_killed_during_an_import_leaves_a_sound_repo() {
         world.kill_engine();
         let _ = import.wait();
         let check = world.esker(["check", "--full"]);
-        assert_eq!(check.code, 0, "round {round}: {check}");
+        // 8: a pack that was not registered any more, which gc removes.
+        assert!(matches!(check.code, 0 | 8), "round {round}: {check}");
         // The check may have started an engine of its own; it must make room.
         stop_engines(&world);
     }

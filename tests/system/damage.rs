@@ -7,7 +7,7 @@ use crate::model::chance::{Chance, seed_or};
 use crate::world::{Run, World, crate_sources};
 
 /// Every file of the bucket that ends in `.pack`.
-fn packs(world: &World) -> Vec<PathBuf> {
+pub(crate) fn packs(world: &World) -> Vec<PathBuf> {
     fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a readable folder").flatten() {
             let path = entry.path();

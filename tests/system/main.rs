@@ -8,6 +8,7 @@
 mod acceptance;
 mod agent;
 mod agent_bad_input;
+mod azure;
 mod bad_input;
 mod claude_code;
 mod commands;
@@ -21,6 +22,8 @@ mod model;
 mod outside;
 mod page;
 mod random;
+mod repair;
+mod s3;
 mod sessions;
 mod tidy;
 mod tools;

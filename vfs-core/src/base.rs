@@ -11,6 +11,7 @@ use crate::change::ChangeSet;
 use crate::error::Result;
 use crate::id::{BlobId, HolderId, SnapshotId, TreeId, WorkspaceId};
 use crate::object::{Blob, ChunkRef, Ino, Provenance, Snapshot, Subtree, TreeNode};
+use crate::quota::Quota;
 
 /// Reads immutable objects. Answers are verified: by id where the key is known, by plain digest elsewhere.
 #[async_trait]
@@ -49,6 +50,8 @@ pub struct Attached {
     pub snapshot: Snapshot,
     /// Journal position up to which this holder has published, 0 if the head is not this holder's work.
     pub position: u64,
+    /// What the workspace may come to.
+    pub quota: Quota,
 }
 
 /// What is said about a snapshot when it is published.

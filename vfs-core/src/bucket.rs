@@ -1,44 +1,46 @@
 //! The bucket: a thin layer over `object_store` that only ever creates, reads, lists and deletes whole objects.
 //!
-//! What `create` has returned is durable: in a local folder the file and its folder are synced first, in S3 the
-//! answer says so. Nothing is ever overwritten.
+//! What `create` and [`Upload::finish`] have returned is durable: in a local folder the file and its folder are synced
+//! first, elsewhere the answer says so. Nothing is ever overwritten. What may pass is tried again, for a while
+//! ([`Patience`]); a create that is made again recognises its own work. A list is complete or an error.
 
-use std::collections::HashSet;
+mod counts;
+mod folder;
+mod open;
+mod retry;
+#[cfg(test)]
+pub(crate) mod tests;
+mod upload;
+
 use std::ops::Range;
-use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
-use object_store::local::LocalFileSystem;
-use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
-use parking_lot::Mutex;
-use url::Url;
 
 use crate::error::{Error, Kind, Result};
 
-#[cfg(test)]
-mod tests;
+pub(crate) use counts::Counter;
+pub use counts::Requests;
+pub use folder::make_private_folder;
+pub use retry::Patience;
+pub use upload::Upload;
 
 /// Where bytes go. Clones are the same bucket.
 #[derive(Debug, Clone)]
 pub struct Bucket {
+    /// Tries nothing again itself.
     store: Arc<dyn ObjectStore>,
+    /// The same place, but tries again what fails. For the parts of uploads only.
+    patient: Arc<dyn ObjectStore>,
     url: String,
-    folder: Option<Arc<Folder>>,
-}
-
-/// A local bucket's folder.
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-    /// Folders below whose own entries are known to be on disk. Without this, a writer that finds a folder which another
-    /// one has just made, and not synced yet, would call its file durable too early.
-    synced: Mutex<HashSet<PathBuf>>,
+    folder: Option<Arc<folder::Folder>>,
+    /// Reading it costs no network.
+    local: bool,
+    patience: Patience,
+    counts: Arc<counts::Counts>,
 }
 
 /// One object as lists show it.
@@ -60,75 +62,58 @@ pub enum Created {
 }
 
 impl Bucket {
-    /// Opens `file:///folder`, `s3://bucket/prefix` (credentials and endpoint from `AWS_*`) or `memory:///`.
-    pub fn open(url: &str) -> Result<Bucket> {
-        let invalid = |why: &str| Error::new(Kind::Invalid, format!("the bucket {url:?} {why}"));
-        let parsed = Url::parse(url).map_err(|error| {
-            invalid("is not a URL: use file:///folder, s3://bucket/prefix or memory:///").because(error)
-        })?;
-        match parsed.scheme() {
-            "file" => Bucket::folder(&parsed.to_file_path().map_err(|()| invalid("names no absolute folder"))?),
-            "s3" => Bucket::s3(&parsed),
-            "memory" => Ok(Bucket::memory()),
-            _ => Err(invalid("has an unknown scheme: use file, s3 or memory")),
-        }
-    }
-
-    /// A bucket that is gone when its last clone is.
-    pub fn memory() -> Bucket {
-        Bucket { store: Arc::new(InMemory::new()), url: "memory:///".into(), folder: None }
-    }
-
-    /// A local folder; made if need be, for its owner only.
-    pub fn folder(path: &FilePath) -> Result<Bucket> {
-        make_private_folder(path)?;
-        let failed = |error| map_error(error, format!("the bucket folder {} cannot be used", path.display()));
-        let store = LocalFileSystem::new_with_prefix(path).map_err(failed)?.with_fsync(true);
-        let url = Url::from_directory_path(path)
-            .map_err(|()| Error::new(Kind::Invalid, format!("the bucket folder {} is not absolute", path.display())))?;
-        let folder = Folder { path: path.to_owned(), synced: Mutex::default() };
-        Ok(Bucket { store: Arc::new(store), url: url.into(), folder: Some(Arc::new(folder)) })
-    }
-
-    fn s3(url: &Url) -> Result<Bucket> {
-        let failed = |error| map_error(error, format!("the bucket {url} cannot be used: check the AWS_* variables"));
-        let name = url.host_str().ok_or_else(|| Error::new(Kind::Invalid, format!("{url} names no bucket")))?;
-        let store = AmazonS3Builder::from_env()
-            .with_bucket_name(name)
-            .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .build()
-            .map_err(failed)?;
-        let prefix = Path::from_url_path(url.path())
-            .map_err(|error| Error::new(Kind::Invalid, format!("{url} has a wrong prefix")).because(error))?;
-        Ok(Bucket { store: Arc::new(PrefixStore::new(store, prefix)), url: url.to_string(), folder: None })
-    }
-
     /// Its URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
+    /// Whether reading it costs no network: a folder, or memory.
+    pub fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// How often it was asked so far.
+    pub fn requests(&self) -> Requests {
+        self.counts.read()
+    }
+
     /// Whether `create` really refuses an existing name; some small S3 servers answer 200 and overwrite.
     pub async fn verify_create_only(&self, name: &str) -> Result<()> {
-        let same = Bytes::from_static(b"Esker checks here that this bucket refuses to overwrite.\n");
-        self.create(name, same.clone()).await?;
-        let second = self.create(name, same).await?;
+        let first = Bytes::from_static(b"Esker checks here that this bucket refuses to overwrite.\n");
+        let second = Bytes::from_static(b"This bucket has overwritten an object although told not to.\n");
+        self.create(name, first.clone()).await?;
+        let answer = self.create(name, second).await?;
+        let kept = self.get(name).await? == first;
         self.delete(name).await?;
-        match second {
-            Created::Existed => Ok(()),
-            Created::New => Err(Error::new(
-                Kind::Unsupported,
-                format!(
-                    "the bucket {} overwrites objects although told not to (If-None-Match): use another server",
-                    self.url
-                ),
-            )),
+        if answer == Created::Existed && kept {
+            return Ok(());
         }
+        let message = format!(
+            "the bucket {} overwrites objects although told not to (If-None-Match): use another server",
+            self.url
+        );
+        Err(Error::new(Kind::Unsupported, message))
     }
 
     /// Stores an object under a name that is free. Durable when it returns.
     pub async fn create(&self, name: &str, bytes: Bytes) -> Result<Created> {
         self.make_folder_of(name).await?;
+        let mut tries = 0;
+        let request = || {
+            tries += 1;
+            let (nth, bytes) = (tries, bytes.clone());
+            async move { Ok((self.create_once(name, bytes).await?, nth)) }
+        };
+        match self.patience.run(&self.counts, request).await? {
+            // An earlier try may have made it although it said no.
+            (Created::Existed, nth) if nth > 1 && self.get(name).await? == bytes => Ok(Created::New),
+            (created, _) => Ok(created),
+        }
+    }
+
+    async fn create_once(&self, name: &str, bytes: Bytes) -> Result<Created> {
+        self.counts.create.count();
+        self.counts.bytes_out.add(bytes.len() as u64);
         match self.store.put_opts(&Path::from(name), bytes.into(), PutMode::Create.into()).await {
             Ok(_) => Ok(Created::New),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Created::Existed),
@@ -149,102 +134,72 @@ impl Bucket {
         Ok(Created::Existed)
     }
 
-    /// Sees to it that the folder of an object is there and on disk.
-    async fn make_folder_of(&self, name: &str) -> Result<()> {
-        let Some(folder) = self.folder.clone() else { return Ok(()) };
-        let Some(parent) = folder.path.join(name).parent().map(FilePath::to_owned) else { return Ok(()) };
-        if folder.synced.lock().contains(&parent) {
-            return Ok(());
-        }
-        let made = tokio::task::spawn_blocking(move || {
-            let mut synced = folder.synced.lock();
-            std::fs::create_dir_all(&parent)?;
-            for above in parent.ancestors().take_while(|above| above.starts_with(&folder.path)) {
-                std::fs::File::open(above)?.sync_all()?;
-            }
-            synced.insert(parent);
-            Ok(())
-        });
-        finished(made.await, || format!("the folder of {name} in the bucket could not be made"))
-    }
-
-    /// A crash may have come between an earlier writer's rename and its sync of the folder.
-    async fn sync_existing(&self, name: &str) -> Result<()> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let path = folder.path.join(name);
-        let synced = tokio::task::spawn_blocking(move || {
-            std::fs::File::open(&path)?.sync_all()?;
-            path.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
-        });
-        finished(synced.await, || format!("{name} in the bucket could not be synced"))
-    }
-
     /// A whole object.
     pub async fn get(&self, name: &str) -> Result<Bytes> {
         let failed = |error| map_error(error, format!("{name} could not be read from the bucket"));
-        self.store.get(&Path::from(name)).await.map_err(failed)?.bytes().await.map_err(failed)
+        let request = || async {
+            self.counts.get.count();
+            self.store.get(&Path::from(name)).await.map_err(failed)?.bytes().await.map_err(failed)
+        };
+        let bytes = self.patience.run(&self.counts, request).await?;
+        self.counts.bytes_in.add(bytes.len() as u64);
+        Ok(bytes)
     }
 
     /// A part of an object.
     pub async fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
-        let length = range.end - range.start;
-        let bytes = self
-            .store
-            .get_range(&Path::from(name), range)
-            .await
-            .map_err(|error| map_error(error, format!("{name} could not be read from the bucket")))?;
-        if bytes.len() as u64 != length {
+        let request = || async {
+            self.counts.range.count();
+            let failed = |error| map_error(error, format!("{name} could not be read from the bucket"));
+            self.store.get_range(&Path::from(name), range.clone()).await.map_err(failed)
+        };
+        let bytes = self.patience.run(&self.counts, request).await?;
+        self.counts.bytes_in.add(bytes.len() as u64);
+        if bytes.len() as u64 != range.end - range.start {
             return Err(Error::corrupt(format!("{name} in the bucket is shorter than the index says")));
         }
         Ok(bytes)
     }
 
+    /// A part of an object, or less of it where the object ends. Tried once: for what is worth having, not needed.
+    pub(crate) async fn get_available(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
+        self.counts.range.count();
+        let bytes = self.store.get_range(&Path::from(name), range).await;
+        let bytes = bytes.map_err(|error| map_error(error, format!("{name} could not be read from the bucket")))?;
+        self.counts.bytes_in.add(bytes.len() as u64);
+        Ok(bytes)
+    }
+
     /// Every object below a folder. An error means that nothing is known, not that nothing is there.
     pub async fn list(&self, folder: &str) -> Result<Vec<Listed>> {
-        self.store
-            .list(Some(&Path::from(folder)))
-            .map_ok(|meta| Listed { name: meta.location.to_string(), size: meta.size })
-            .try_collect()
-            .await
-            .map_err(|error| map_error(error, format!("{folder} in the bucket could not be listed")))
+        let request = || async {
+            self.counts.list.count();
+            self.folder.as_ref().map_or(Ok(()), |folder| folder.check_is_there())?;
+            self.store
+                .list(Some(&Path::from(folder)))
+                .map_ok(|meta| Listed { name: meta.location.to_string(), size: meta.size })
+                .try_collect()
+                .await
+                .map_err(|error| map_error(error, format!("{folder} in the bucket could not be listed")))
+        };
+        let listed = self.patience.run(&self.counts, request).await;
+        if sabotaged!(ListErrorAsEmpty) {
+            return Ok(listed.unwrap_or_default());
+        }
+        listed
     }
 
     /// Removes an object; fine if it is not there.
     pub async fn delete(&self, name: &str) -> Result<()> {
-        match self.store.delete(&Path::from(name)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(map_error(error, format!("{name} could not be deleted from the bucket"))),
-        }
+        let request = || async {
+            self.counts.delete.count();
+            match self.store.delete(&Path::from(name)).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(map_error(error, format!("{name} could not be deleted from the bucket"))),
+            }
+        };
+        self.patience.run(&self.counts, request).await
     }
-
-    /// Makes an object of a local folder readable by its owner only.
-    pub fn make_private(&self, name: &str) -> Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        let Some(folder) = &self.folder else { return Ok(()) };
-        std::fs::set_permissions(folder.path.join(name), std::fs::Permissions::from_mode(0o600))
-            .map_err(|error| Error::io(format!("{name} in the bucket could not be made private"), error))
-    }
-}
-
-/// Makes a folder with mode 0700 unless it is there; durable when it returns.
-pub fn make_private_folder(path: &FilePath) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    let failed = |error| Error::io(format!("the folder {} could not be made", path.display()), error);
-    let missing = path.ancestors().take_while(|folder| !folder.exists()).count();
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    // Each new folder is an entry of the one above it.
-    for above in path.ancestors().skip(1).take(missing).filter(|above| !above.as_os_str().is_empty()) {
-        std::fs::File::open(above).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn finished(
-    result: Result<std::io::Result<()>, tokio::task::JoinError>,
-    context: impl FnOnce() -> String,
-) -> Result<()> {
-    let result = result.map_err(|error| Error::new(Kind::Internal, "a task panicked").because(error))?;
-    result.map_err(|error| Error::io(context(), error))
 }
 
 fn map_error(error: object_store::Error, context: String) -> Error {

@@ -39,8 +39,10 @@ pub enum Kind {
     TooSmall,
     /// The file has too many hard links.
     TooManyLinks,
-    /// The disk or the quota is full.
+    /// The disk is full.
     NoSpace,
+    /// The quota of a workspace or tenant is full.
+    QuotaExceeded,
     /// The file would be too large.
     TooLarge,
     /// Something else uses it.
@@ -69,6 +71,7 @@ impl Kind {
             Kind::Denied => Errno::ACCESS,
             Kind::NotPermitted => Errno::PERM,
             Kind::LimitExceeded | Kind::NoSpace => Errno::NOSPC,
+            Kind::QuotaExceeded => Errno::DQUOT,
             Kind::NotEmpty => Errno::NOTEMPTY,
             Kind::NotADirectory => Errno::NOTDIR,
             Kind::IsADirectory => Errno::ISDIR,
@@ -103,6 +106,7 @@ impl Kind {
             Kind::TooSmall => "too_small",
             Kind::TooManyLinks => "too_many_links",
             Kind::NoSpace => "no_space",
+            Kind::QuotaExceeded => "quota_exceeded",
             Kind::TooLarge => "too_large",
             Kind::Busy => "busy",
             Kind::Stale => "stale",
@@ -114,7 +118,7 @@ impl Kind {
     }
 
     /// Every kind, for total maps and their tests.
-    pub const ALL: [Kind; 23] = [
+    pub const ALL: [Kind; 24] = [
         Kind::NotFound,
         Kind::AlreadyExists,
         Kind::Conflict,
@@ -131,6 +135,7 @@ impl Kind {
         Kind::TooSmall,
         Kind::TooManyLinks,
         Kind::NoSpace,
+        Kind::QuotaExceeded,
         Kind::TooLarge,
         Kind::Busy,
         Kind::Stale,

@@ -4,6 +4,7 @@
 //! or replaced. Directories get their mode and times last, when nothing is made in them any more.
 //! With `fsync`, everything is on disk when the export returns; one sync of the file system costs far less than one a file.
 
+mod archive;
 mod write;
 
 #[cfg(test)]
@@ -29,8 +30,14 @@ use crate::tree::{self, Entries};
 
 /// Files that are written at the same time; each holds a few chunks.
 const FILES_AT_ONCE: usize = 8;
+/// Small files of one leaf that are read in one request and written in one go, and their bytes.
+const SMALL_AT_ONCE: usize = 32;
+/// See [`SMALL_AT_ONCE`].
+const SMALL_BYTES: u64 = 4 * 1024 * 1024;
 /// Chunks of one file that are read in one request.
 const CHUNKS_AT_ONCE: usize = 4;
+
+pub use archive::export_archive;
 
 /// How a snapshot is exported.
 #[derive(Debug, Clone, Copy)]
@@ -182,12 +189,12 @@ impl<'a> Export<'a> {
             }
         }
         let (objects, options) = (self.objects, self.options);
-        let writes = files.into_iter().map(|(at, name, node)| {
+        let writes = groups(files).into_iter().map(|group| {
             let directory = directory.clone();
-            async move { write_name(objects, options, directory, at, name, node).await }
+            async move { write_group(objects, options, directory, group).await }
         });
-        let written: Vec<Written> = futures::stream::iter(writes).buffered(FILES_AT_ONCE).try_collect().await?;
-        for Written { bytes, skipped } in written {
+        let written: Vec<Vec<Written>> = futures::stream::iter(writes).buffered(FILES_AT_ONCE).try_collect().await?;
+        for Written { bytes, skipped } in written.into_iter().flatten() {
             self.count(bytes);
             self.exported.skipped.extend(skipped);
         }
@@ -211,6 +218,86 @@ impl<'a> Export<'a> {
         self.exported.skipped.extend(warnings.await?);
         Ok(())
     }
+}
+
+/// A name that is to be written.
+type ToWrite = (PathBuf, Name, Node);
+
+/// Parts the names of a leaf into groups: many small ones, or one large file.
+fn groups(files: Vec<ToWrite>) -> Vec<Vec<ToWrite>> {
+    let mut groups: Vec<Vec<ToWrite>> = Vec::new();
+    let mut bytes = 0;
+    for file in files {
+        let size = if is_small(&file.2) { file.2.size() } else { SMALL_BYTES + 1 };
+        bytes += size;
+        match groups.last_mut() {
+            Some(group) if group.len() < SMALL_AT_ONCE && bytes <= SMALL_BYTES => group.push(file),
+            _ => {
+                bytes = size;
+                groups.push(vec![file]);
+            }
+        }
+    }
+    groups
+}
+
+/// Whether the content is one chunk at most.
+fn is_small(node: &Node) -> bool {
+    !matches!(node.body, Body::File(Content::Blob { .. }))
+}
+
+/// Writes names of one directory: small ones with one read and one hop to a writing thread.
+async fn write_group(
+    objects: &dyn Objects,
+    options: ExportOptions,
+    directory: Arc<OwnedFd>,
+    group: Vec<ToWrite>,
+) -> Result<Vec<Written>> {
+    let (small, large): (Vec<_>, Vec<_>) =
+        group.into_iter().partition(|(_, _, node)| matches!(node.body, Body::File(_)) && is_small(node));
+    let mut written = write_small(objects, options, directory.clone(), small).await?;
+    for (path, name, node) in large {
+        written.push(write_name(objects, options, directory.clone(), path, name, node).await?);
+    }
+    Ok(written)
+}
+
+async fn write_small(
+    objects: &dyn Objects,
+    options: ExportOptions,
+    directory: Arc<OwnedFd>,
+    small: Vec<ToWrite>,
+) -> Result<Vec<Written>> {
+    let chunk_of = |node: &Node| match &node.body {
+        Body::File(Content::Chunk(chunk)) => Some(*chunk),
+        _ => None,
+    };
+    let chunks: Vec<ChunkRef> = small.iter().filter_map(|(_, _, node)| chunk_of(node)).collect();
+    let ids: Vec<_> = chunks.iter().map(|chunk| chunk.id.into()).collect();
+    let mut contents = if ids.is_empty() { Vec::new() } else { objects.read_many(&ids).await? }.into_iter();
+    let mut ready = Vec::with_capacity(small.len());
+    for (path, name, node) in small {
+        let content = match (&node.body, chunk_of(&node)) {
+            (_, Some(chunk)) => right_length(&chunk, contents.next().unwrap_or_default())?,
+            (Body::File(Content::Inline(bytes)), None) => bytes.clone(),
+            _ => return Err(Error::new(Kind::Internal, "a large file was written as a small one")),
+        };
+        ready.push((path, name, content, read_xattrs(objects, &node).await?, node));
+    }
+    if ready.is_empty() {
+        return Ok(Vec::new());
+    }
+    let work = move || {
+        let one = |(path, name, content, xattrs, node): (PathBuf, Name, Bytes, Xattrs, Node)| {
+            let file = write::make_file(&directory, &name)?;
+            write::write_at(&file, 0, &content)?;
+            let warnings = write::finish_file(&file, &directory, &name, &node, &xattrs, options)?;
+            let skipped = warnings.into_iter().map(|why| (path.clone(), why)).collect();
+            Ok(Written { bytes: content.len() as u64, skipped })
+        };
+        ready.into_iter().map(one).collect()
+    };
+    write::blocking(work).await
 }
 
 /// Writes anything but a directory.

@@ -6,6 +6,7 @@
 //! Each line may use only lines below it:
 //!
 //! ```text
+//! repair  rebuild             damage undone | a database made anew from the bucket
 //! repo                        the façade: opens bucket and database, hands out workspaces; the one publish
 //! files                       a workspace by path
 //! workspace  documents  sessions  gc  check  import  export
@@ -13,11 +14,25 @@
 //! reach                       what objects lead to
 //! store  db                   named by content | names that move, and the index
 //! tree                        directories over stored nodes
-//! base  change                what a workspace stands on | what a publish carries
+//! base  change  quota         what a workspace stands on | what a publish carries | how much it may hold
 //! objects  pack  chunk  bucket
 //! object                      pure values and their canonical bytes
 //! id  name  error  limits  clock  progress
 //! ```
+
+/// Whether a test has broken an invariant (see `testing::sabotage`). Without the feature nothing ever is.
+#[cfg(feature = "testing")]
+macro_rules! sabotaged {
+    ($what:ident) => {
+        $crate::testing::sabotage::is($crate::testing::sabotage::Sabotage::$what)
+    };
+}
+#[cfg(not(feature = "testing"))]
+macro_rules! sabotaged {
+    ($what:ident) => {
+        false
+    };
+}
 
 pub mod base;
 pub mod bucket;
@@ -41,10 +56,15 @@ pub mod object;
 pub mod objects;
 pub mod pack;
 pub mod progress;
+pub mod quota;
 mod reach;
+pub mod rebuild;
+pub mod repair;
 pub mod repo;
 pub mod sessions;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod tree;
 pub mod workspace;
 

@@ -103,10 +103,69 @@ pub const READ_GAP_MAX: u64 = 32 * 1024;
 pub const READ_SPAN_MAX: u64 = 4 * 1024 * 1024;
 /// Requests that one read has under way at once.
 pub const READS_AT_ONCE: usize = 16;
+/// Stored bytes that all reads together have in memory until they are unpacked: else many callers would take
+/// [`READS_AT_ONCE`] times [`READ_SPAN_MAX`] each.
+pub const READ_BYTES_AT_ONCE: u64 = 64 * 1024 * 1024;
+/// Room that the disk cache may take unless somebody says otherwise: a few large working sets, little of any disk.
+pub const CACHE_DISK_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// Packs of which the disk cache keeps something: bounds its memory to some MB where packs are small.
+pub const CACHE_PACKS_MAX: usize = 65_536;
+/// Files that the disk cache has open; a process may often have only 1,024 of all kinds.
+pub const CACHE_FILES_OPEN_MAX: usize = 64;
+/// Sequential readers that are followed at once; the one that has read nothing for longest is forgotten.
+pub const READAHEAD_STREAMS: usize = 32;
+/// Spans that are read ahead at once, for all readers together.
+pub const READAHEADS_AT_ONCE: usize = 4;
+/// Largest attach bundle: one request that takes less than a tenth of a second on a slow line of 400 Mbit/s.
+pub const BUNDLE_MAX: usize = 4 * 1024 * 1024;
+/// Snapshots whose attaches are remembered, so that those attached again get a bundle.
+pub const BUNDLES_REMEMBERED: usize = 256;
+/// An attach waits this long for its bundle; without it, it only reads more often.
+pub const BUNDLE_WAIT: Duration = Duration::from_secs(5);
+/// Snapshots over which statistics add up logical bytes; reading more takes too long for an answer.
+pub const STATISTICS_SNAPSHOTS_MAX: usize = 10_000;
+/// Metrics that are younger than this are given again: adding up the index takes a second for some million objects.
+pub const STATISTICS_AGE: Duration = Duration::from_secs(30);
+/// Parts of one upload that are on their way at once; with the one being filled, four are in memory.
+pub const UPLOAD_PARTS_AT_ONCE: usize = 3;
+/// A request to the bucket is made again at most this often, with pauses of 0.1, 0.2, 0.4 … seconds, and as much again
+/// by chance: some ten seconds of 503s are waited out.
+pub const RETRIES_MAX: usize = 7;
+/// See [`RETRIES_MAX`].
+pub const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
+/// See [`RETRIES_MAX`].
+pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
+/// No request is made again after this long: below [`MISS_DEADLINE`], so that the cause is named and not the deadline.
+pub const RETRY_TIME_MAX: Duration = Duration::from_secs(20);
+/// Half-written files in a local bucket that nobody has touched for this long are removed: no upload takes a week.
+pub const LEFTOVER_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Memory for plain tree nodes, blobs and snapshots that were read, in bytes.
 pub const OBJECT_CACHE_BYTES: usize = 64 * 1024 * 1024;
-/// Database connections that read; one more writes.
+/// Connections to SQLite that read; one more writes.
 pub const DATABASE_READERS: u32 = 4;
+/// SQLite's memory for pages of the connection that writes, in KiB: the keys of the index are random, so an insert
+/// may hit any of the pages of its tree, some 60 MiB for a million objects. SQLite's own 2 MiB mean a read for each.
+pub const DATABASE_CACHE_KIB: u32 = 64 * 1024;
+/// The same for each connection that reads: it finds the rest in the page cache of the system.
+pub const DATABASE_READER_CACHE_KIB: u32 = 8 * 1024;
+/// Statements that a connection keeps prepared: more than there are fixed ones.
+pub const DATABASE_STATEMENTS: usize = 256;
+/// Connections of an engine to PostgreSQL that read; a server has 100 by default, for some eight engines.
+pub const POSTGRES_READERS: u32 = 8;
+/// Connections of an engine to PostgreSQL that write: writers take turns, so the second is there when the first is done.
+pub const POSTGRES_WRITERS: u32 = 2;
+/// How long PostgreSQL may take to accept a connection, and a task waits for one that is free.
+pub const DATABASE_CONNECT: Duration = Duration::from_secs(10);
+/// How long PostgreSQL may take for one statement, or for the next row of one: gc looks at the whole index in one.
+pub const DATABASE_ANSWER: Duration = Duration::from_secs(300);
+/// A connection that was used less than this ago is taken without asking whether it lives.
+pub const DATABASE_FRESH: Duration = Duration::from_secs(5);
+/// PostgreSQL ends a transaction that does nothing for this long: its engine hangs, and keeps all writers waiting.
+pub const DATABASE_TRANSACTION_IDLE: Duration = Duration::from_secs(60);
+/// How long an engine waits for another one that changes the tables: a step takes seconds.
+pub const DATABASE_MIGRATION: Duration = Duration::from_secs(60);
+/// How often it looks.
+pub const DATABASE_MIGRATION_POLL: Duration = Duration::from_millis(200);
 /// How long a statement waits for another one of the same database.
 pub const DATABASE_BUSY: Duration = Duration::from_secs(30);
 /// Automatic history rows older than this are thinned.
@@ -252,3 +311,29 @@ pub const SEARCH_DEFAULT: u32 = 1_000;
 pub const SEARCH_MAX: u32 = 10_000;
 /// Most entries of one page of a directory.
 pub const LIST_PAGE_MAX: u32 = 10_000;
+/// Largest extended header of a tar archive: a path and all extended attributes fit.
+pub const TAR_EXTENSION_MAX: u64 = 1024 * 1024;
+/// Extended headers before one member of a tar archive: GNU tar writes two, PAX one of each kind.
+pub const TAR_EXTENSIONS_MAX: usize = 8;
+/// Pieces of data in one sparse file of a tar archive: 16 bytes each.
+pub const TAR_SPARSE_MAX: usize = 256 * 1024;
+/// Members of a tar archive; the tree that they make is built in memory. As many as half a publish may change.
+pub const TAR_MEMBERS_MAX: u64 = 1_000_000;
+/// Memory for the tree of a tar archive: names, nodes and short contents. Some 500,000 files.
+pub const TAR_TREE_BYTES_MAX: u64 = 192 * 1024 * 1024;
+/// Bytes of all files of a tar archive together, holes counted.
+pub const TAR_BYTES_MAX: u64 = 1 << 44;
+/// Window of a zstd stream that is read, as a power of two: 32 MiB, what level 19 and `--long=25` need at most.
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 25;
+/// A compressed archive may come to this many bytes for each of its own...
+pub const UNPACK_RATIO_MAX: u64 = 1000;
+/// ...once it has come to this many.
+pub const UNPACK_FREE_BYTES: u64 = 64 * 1024 * 1024;
+/// What may follow the end of a tar archive: programs fill up their last record.
+pub const TAR_TAIL_MAX: u64 = 1024 * 1024;
+/// A ref that is restored or rebuilt gets an epoch this far above the highest that is known: attaches between two
+/// publishes leave no trace in the bucket, and nobody attaches that often without publishing.
+pub const EPOCH_GAP: u64 = 1 << 20;
+/// A rebuilt counter of inode numbers starts this far above the highest that is known: holders and imports take numbers
+/// before they publish them, an import at most [`INO_TAKE_MAX`] at once.
+pub const INO_GAP: u64 = 16 * INO_TAKE_MAX;

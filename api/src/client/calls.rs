@@ -18,8 +18,13 @@ use crate::wire::admin::AdminLink;
 use crate::wire::diff::Diff;
 use crate::wire::job::{CheckReport, CheckRequest, GcReport, GcRequest, Progress};
 use crate::wire::name::{to_query, to_segment};
+use crate::wire::quota::{Quota, SetQuota};
+use crate::wire::repair::{RepairReport, RepairRequest};
 use crate::wire::snapshot::{Listing, Resolved, Snapshot};
-use crate::wire::transfer::{ExportRequest, Exported, ImportRequest, Imported, ScanRequest, Scanned};
+use crate::wire::stats::Stats;
+use crate::wire::transfer::{
+    ExportRequest, ExportTarRequest, Exported, ImportRequest, ImportTarRequest, Imported, ScanRequest, Scanned,
+};
 use crate::wire::workspace::{
     Checkpoint, Checkpointed, CreateWorkspace, EngineStatus, ForkWorkspace, Log, LogRow, RestoreWorkspace, Restored,
     Workspace, Workspaces,
@@ -207,9 +212,49 @@ impl Client {
         self.job(&format!("/v1/snapshots/{id}/export"), request, on_progress).await
     }
 
+    /// Takes a tar archive of the engine's machine into a workspace that nobody holds.
+    pub async fn import_tar(
+        &self,
+        name: &str,
+        request: &ImportTarRequest,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<Imported> {
+        self.job(&workspace_path(name, "/import-tar"), request, on_progress).await
+    }
+
+    /// Writes a snapshot, or a part of it, as a tar archive on the engine's machine.
+    pub async fn export_tar(
+        &self,
+        id: SnapshotId,
+        request: &ExportTarRequest,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<Exported> {
+        self.job(&format!("/v1/snapshots/{id}/export-tar"), request, on_progress).await
+    }
+
+    /// Quota and usage of a workspace, or of all together.
+    pub async fn quota(&self, workspace: Option<&str>) -> Result<Quota> {
+        self.get(&quota_path(workspace)).await
+    }
+
+    /// Sets the quota of a workspace, or of all together.
+    pub async fn set_quota(&self, workspace: Option<&str>, request: &SetQuota) -> Result<Quota> {
+        self.json(Method::PUT, &quota_path(workspace), Some(request), Effort::ONCE).await
+    }
+
     /// Looks for damage.
     pub async fn check(&self, request: &CheckRequest, on_progress: impl FnMut(Progress)) -> Result<CheckReport> {
         self.job("/v1/check", request, on_progress).await
+    }
+
+    /// How much there is, and what it takes.
+    pub async fn stats(&self) -> Result<Stats> {
+        self.get("/v1/stats").await
+    }
+
+    /// Undoes damage.
+    pub async fn repair(&self, request: &RepairRequest, on_progress: impl FnMut(Progress)) -> Result<RepairReport> {
+        self.job("/v1/repair", request, on_progress).await
     }
 
     /// Condemns and deletes packs that nothing reaches.
@@ -230,6 +275,10 @@ impl Client {
     ) -> Result<T> {
         self.json(Method::POST, path, Some(body), effort).await
     }
+}
+
+fn quota_path(workspace: Option<&str>) -> String {
+    workspace.map_or_else(|| "/v1/quota".to_owned(), |name| workspace_path(name, "/quota"))
 }
 
 /// The URL of a workspace, and what follows it.

@@ -32,9 +32,11 @@ mod listen;
 mod maintenance;
 mod mount;
 pub(crate) mod query;
+mod quotas;
 mod sessions;
 mod snapshots;
 mod state;
+mod stats;
 mod transfer;
 mod workspaces;
 
@@ -78,7 +80,7 @@ use crate::limits::{CHANGES_BODY_MAX, CHUNKS_BODY_MAX, EVENTS_BODY_MAX, JSON_BOD
         (name = "files", description = "Files of a live workspace, or of one of its snapshots, by path"),
         (name = "transfer", description = "Folders of the engine's machine; over the Unix socket only"),
         (name = "sessions", description = "Conversations and their turn logs"),
-        (name = "maintenance", description = "Check and gc"),
+        (name = "maintenance", description = "Check, repair, gc and statistics"),
         (name = "mount", description = "For holders: leases, objects in bulk, publishes, control"),
     ),
 )]
@@ -145,13 +147,20 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(transfer::scan_folder))
         .routes(routes!(transfer::import_folder))
         .routes(routes!(transfer::export_snapshot))
+        .routes(routes!(transfer::import_tar))
+        .routes(routes!(transfer::export_tar))
         .routes(routes!(sessions::list, sessions::create))
         .routes(routes!(sessions::get))
         .routes(routes!(sessions::take, sessions::renew, sessions::release))
         .routes(routes!(sessions::turns))
         .routes(routes!(sessions::end_turn))
+        .routes(routes!(quotas::get_all, quotas::set_all))
+        .routes(routes!(quotas::get, quotas::set))
         .routes(routes!(maintenance::check))
+        .routes(routes!(maintenance::repair))
         .routes(routes!(maintenance::gc))
+        .routes(routes!(stats::stats))
+        .routes(routes!(stats::metrics))
         .routes(routes!(mount::attach))
         .routes(routes!(mount::detach))
         .routes(routes!(mount::inos))

@@ -8,6 +8,7 @@ mod live;
 mod objects;
 mod publish;
 mod sessions;
+mod stats;
 pub(crate) mod world;
 
 use axum::http::StatusCode;

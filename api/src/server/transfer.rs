@@ -5,10 +5,13 @@ use async_trait::async_trait;
 use axum::extract::State;
 use axum::response::Response;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use vfs_core::export::{ExportOptions, export};
+use vfs_core::clock::{Clock, SystemClock};
+use vfs_core::export::{ExportOptions, export, export_archive};
 use vfs_core::files::check_glob;
 use vfs_core::id::SnapshotId;
+use vfs_core::import::archive::import_archive;
 use vfs_core::import::{ImportOptions, InoSource, differences, import, scan};
+use vfs_core::name::TreePath;
 use vfs_core::object::Ino;
 use vfs_core::repo::{Repo, WorkspaceInfo};
 use vfs_core::{Error, Kind, Result};
@@ -22,7 +25,8 @@ use super::workspaces::is_fresh;
 use crate::limits::{CHANGED_PATHS_MAX, EXCLUDES_MAX};
 use crate::wire::JobLine;
 use crate::wire::transfer::{
-    ExportRequest, Exported, ImportRequest, Imported, LocalPath, ScanRequest, Scanned, Skipped,
+    ExportRequest, ExportTarRequest, Exported, ImportRequest, ImportTarRequest, Imported, LocalPath, ScanRequest,
+    Scanned, Skipped,
 };
 
 /// Measures a folder of the engine's machine, and says whether it has changed since it was imported.
@@ -72,16 +76,109 @@ pub(super) async fn import_folder(
     JsonBody(request): JsonBody<ImportRequest>,
 ) -> ApiResult<Response> {
     let folder = request.folder.to_path()?;
-    let options = options(&state, &request.exclude, &request.skip)?;
+    let options = ImportOptions { reread: request.reread, ..options(&state, &request.exclude, &request.skip)? };
     let workspace = state.repo().workspace(&name).await?;
-    // The repo says this as well, but only after everything was read.
-    if let Some(lease) = workspace.holder.as_ref().filter(|lease| is_fresh(&state, lease)) {
-        let context = format!("{} is held by process {} at {}: unmount it first", name, lease.pid, lease.mountpoint);
-        return Err(Error::new(Kind::Busy, context).into());
-    }
+    refuse_held(&state, &workspace)?;
     Ok(stream_of(|report| async move {
         let import = Import { repo: state.repo().clone(), workspace, options, request };
         import.run(&folder, report).await
+    }))
+}
+
+/// The repo says this as well, but only after everything was read.
+fn refuse_held(state: &ServerState, workspace: &WorkspaceInfo) -> Result<()> {
+    match workspace.holder.as_ref().filter(|lease| is_fresh(state, lease)) {
+        None => Ok(()),
+        Some(lease) => {
+            let (name, pid, mountpoint) = (&workspace.name, lease.pid, &lease.mountpoint);
+            let context = format!("{name} is held by process {pid} at {mountpoint}: unmount it first");
+            Err(Error::new(Kind::Busy, context))
+        }
+    }
+}
+
+/// Takes a tar archive of the engine's machine into a workspace that nobody holds, as its new head.
+#[utoipa::path(
+    post, path = "/v1/workspaces/{workspace}/import-tar", tag = "transfer", request_body = ImportTarRequest,
+    params(("workspace" = String, Path, description = "Name or id")),
+    responses(
+        (status = OK, description = "Lines", body = JobLine<Imported>, content_type = "application/x-ndjson"),
+        (status = FORBIDDEN, description = "Not over TCP", body = crate::wire::ErrorBody),
+        (status = LOCKED, description = "Somebody holds it", body = crate::wire::ErrorBody),
+    ),
+)]
+pub(super) async fn import_tar(
+    _: Local,
+    State(state): State<ServerState>,
+    Path(name): Path<String>,
+    JsonBody(request): JsonBody<ImportTarRequest>,
+) -> ApiResult<Response> {
+    let path = request.file.to_path()?;
+    let workspace = state.repo().workspace(&name).await?;
+    refuse_held(&state, &workspace)?;
+    Ok(stream_of(|report| async move {
+        let repo = state.repo().clone();
+        let previous = repo.snapshot(workspace.head).await?;
+        let file = opened(path, false).await?;
+        let (batch, inos) = (repo.batch(), Inos(repo.clone()));
+        let now = SystemClock.now();
+        let imported = import_archive(&batch, &inos, file, Some(&previous), now, &*report).await?;
+        publish(&repo, &workspace, batch, imported, request.note.into()).await
+    }))
+}
+
+/// Opens an archive off the async threads: opening a pipe waits for its other end.
+async fn opened(path: std::path::PathBuf, to_write: bool) -> Result<std::fs::File> {
+    let opening = tokio::task::spawn_blocking(move || {
+        let failed = |error| Error::io(format!("{} cannot be opened", path.display()), error);
+        match to_write {
+            // What is there already stays: standard output may go on in a file.
+            true => std::fs::File::options().append(true).create(true).open(&path).map_err(failed),
+            false => std::fs::File::open(&path).map_err(failed),
+        }
+    });
+    opening.await.map_err(|error| Error::new(Kind::Internal, "opening an archive panicked").because(error))?
+}
+
+/// Makes what was imported the head.
+async fn publish(
+    repo: &Repo,
+    workspace: &WorkspaceInfo,
+    batch: vfs_core::store::Batch,
+    imported: vfs_core::import::Imported,
+    note: vfs_core::base::PublishNote,
+) -> Result<Imported> {
+    let linked_bytes = imported.links.map_or(0, |links| links.totals.bytes);
+    let (names, bytes) = (imported.totals.nodes, imported.totals.bytes.saturating_add(linked_bytes));
+    let head = workspace.head;
+    let snapshot = repo.move_head(workspace.id, head, batch, imported.root, imported.links, note).await?;
+    Ok(Imported { snapshot, names, bytes, skipped: imported.skipped.into_iter().map(Skipped::from).collect() })
+}
+
+/// Writes a snapshot, or a part of it, as a tar archive on the engine's machine.
+#[utoipa::path(
+    post, path = "/v1/snapshots/{snapshot}/export-tar", tag = "transfer", request_body = ExportTarRequest,
+    params(("snapshot" = String, Path, description = "The snapshot's id")),
+    responses(
+        (status = OK, description = "Lines", body = JobLine<Exported>, content_type = "application/x-ndjson"),
+        (status = FORBIDDEN, description = "Not over TCP", body = crate::wire::ErrorBody),
+    ),
+)]
+pub(super) async fn export_tar(
+    _: Local,
+    State(state): State<ServerState>,
+    Path(id): Path<String>,
+    JsonBody(request): JsonBody<ExportTarRequest>,
+) -> ApiResult<Response> {
+    let id: SnapshotId = parse_id(&id)?;
+    let file = request.file.to_path()?;
+    let path = TreePath::parse(&request.path_bytes()?)?;
+    let snapshot = state.repo().snapshot(id).await?;
+    Ok(stream_of(|report| async move {
+        let output = opened(file, true).await?;
+        let exported = export_archive(state.repo().store(), &snapshot, &path, output, &*report).await?;
+        let skipped = exported.skipped.into_iter().map(Skipped::from).collect();
+        Ok(Exported { names: exported.names, bytes: exported.bytes, skipped })
     }))
 }
 
@@ -99,12 +196,7 @@ impl Import {
         let batch = repo.batch();
         let inos = Inos(repo.clone());
         let imported = import(&batch, &inos, folder, Some(&previous), &options, &*report).await?;
-        let linked_bytes = imported.links.map_or(0, |links| links.totals.bytes);
-        let (names, bytes) = (imported.totals.nodes, imported.totals.bytes.saturating_add(linked_bytes));
-        let note = request.note.into();
-        let head = workspace.head;
-        let snapshot = repo.move_head(workspace.id, head, batch, imported.root, imported.links, note).await?;
-        Ok(Imported { snapshot, names, bytes, skipped: imported.skipped.into_iter().map(Skipped::from).collect() })
+        publish(&repo, &workspace, batch, imported, request.note.into()).await
     }
 }
 

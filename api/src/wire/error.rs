@@ -66,7 +66,7 @@ pub fn status(kind: Kind) -> u16 {
         Kind::Corrupt | Kind::Internal => 500,
         Kind::Unsupported => 501,
         Kind::Unavailable => 503,
-        Kind::NoSpace => 507,
+        Kind::NoSpace | Kind::QuotaExceeded => 507,
     }
 }
 

@@ -14,8 +14,11 @@ pub mod frames;
 pub mod job;
 pub mod mount;
 pub mod name;
+pub mod quota;
+pub mod repair;
 pub mod session;
 pub mod snapshot;
+pub mod stats;
 pub mod transfer;
 pub mod workspace;
 

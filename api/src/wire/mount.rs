@@ -5,6 +5,7 @@ use utoipa::{IntoParams, ToSchema};
 use vfs_core::base::{Lease, PublishNote, Published};
 use vfs_core::id::{BlobId, ContentDigest, HolderId, SnapshotId, TreeId, WorkspaceId};
 use vfs_core::object::{Ino, Snapshot, Totals};
+use vfs_core::quota::Quota;
 use vfs_core::repo::HolderDescription;
 use vfs_core::{Error, Kind, Result};
 
@@ -55,6 +56,12 @@ pub struct Attached {
     pub snapshot_hex: String,
     /// Journal position up to which this holder has published.
     pub position: u64,
+    /// Bytes that the workspace may come to; none: as many as there are.
+    #[serde(default)]
+    pub quota_bytes: Option<u64>,
+    /// Files that it may come to.
+    #[serde(default)]
+    pub quota_files: Option<u64>,
 }
 
 impl From<vfs_core::base::Attached> for Attached {
@@ -67,6 +74,8 @@ impl From<vfs_core::base::Attached> for Attached {
             head: attached.head,
             snapshot_hex: hex::encode(attached.snapshot.encode()),
             position: attached.position,
+            quota_bytes: attached.quota.bytes,
+            quota_files: attached.quota.files,
         }
     }
 }
@@ -84,6 +93,7 @@ impl TryFrom<Attached> for vfs_core::base::Attached {
             head: attached.head,
             snapshot: Snapshot::decode(&snapshot)?,
             position: attached.position,
+            quota: Quota { bytes: attached.quota_bytes, files: attached.quota_files },
         })
     }
 }

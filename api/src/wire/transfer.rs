@@ -78,9 +78,50 @@ pub struct ImportRequest {
     /// Absolute paths that are left out and reported: mounts, other data folders. The engine's own always is.
     #[serde(default)]
     pub skip: Vec<LocalPath>,
+    /// Read every file, also those that look as they did when they were imported last.
+    #[serde(default)]
+    pub reread: bool,
     /// What is said about the snapshot.
     #[serde(default)]
     pub note: Note,
+}
+
+/// Takes a tar archive into a workspace that nobody holds, as its whole content.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportTarRequest {
+    /// The archive: a file or a pipe of the engine's machine. `/proc/PID/fd/0` is the standard input of a process.
+    pub file: LocalPath,
+    /// What is said about the snapshot.
+    #[serde(default)]
+    pub note: Note,
+}
+
+/// Writes a state as a tar archive.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExportTarRequest {
+    /// The archive: a file that is made, or a pipe of the engine's machine.
+    pub file: LocalPath,
+    /// What of the snapshot is written; empty: all of it.
+    #[serde(default)]
+    pub path: String,
+    /// The bytes of `path` in hexadecimal, where it is not UTF-8.
+    #[serde(default)]
+    pub path_hex: Option<String>,
+}
+
+impl ExportTarRequest {
+    /// Asks for `path` in `file`.
+    pub fn new(file: LocalPath, path: &[u8]) -> Self {
+        let (path, path_hex) = to_text(path);
+        ExportTarRequest { file, path, path_hex }
+    }
+
+    /// The bytes of the path.
+    pub fn path_bytes(&self) -> Result<Vec<u8>> {
+        from_text(&self.path, self.path_hex.as_deref())
+    }
 }
 
 /// What an import made.

@@ -162,7 +162,7 @@ impl Core {
 /// Whatever the base says of its own objects ("there is no such chunk"), the caller's file or name is not at fault.
 fn unavailable(error: Error) -> Error {
     match error.kind() {
-        Kind::NoSpace => error,
+        Kind::NoSpace | Kind::QuotaExceeded => error,
         _ => Error::new(Kind::Unavailable, "content of the base could not be had").because(error),
     }
 }

@@ -95,6 +95,7 @@ impl MemoryBase {
             head,
             snapshot: self.snapshot(head),
             position,
+            quota: vfs_core::quota::Quota::NONE,
         };
         Workspace::open(folder, attached, self.clone(), Arc::new(SystemClock)).await
     }

@@ -116,6 +116,7 @@ pub(crate) fn is_models_business(error: &Error) -> bool {
         | Kind::IsADirectory
         | Kind::NameTooLong
         | Kind::TooLarge
+        | Kind::QuotaExceeded
         | Kind::TooManyLinks
         | Kind::Unsupported => true,
         Kind::LeaseLost

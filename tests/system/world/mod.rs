@@ -7,12 +7,16 @@ mod aimock;
 mod command;
 pub(crate) mod crooked;
 mod mount;
+mod proxy;
+pub(crate) mod servers;
 mod session;
 mod source;
 
 pub(crate) use aimock::{Aimock, Script, npm_file};
 pub(crate) use command::{Done, Run};
 pub(crate) use mount::Mount;
+pub(crate) use proxy::Proxy;
+pub(crate) use servers::{Server, fresh_bucket, moto, objects, seaweedfs};
 pub(crate) use session::{Session, key};
 pub(crate) use source::{crate_sources, same_tree};
 
@@ -42,6 +46,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct World {
     folder: TempDir,
     engine: Option<Child>,
+    /// What every program of this world finds in its environment: where its bucket is, and the keys to it.
+    environment: Vec<(String, String)>,
 }
 
 impl World {
@@ -56,7 +62,13 @@ impl World {
         // Short, because a Unix socket's path has 108 bytes.
         let folder = tempfile::Builder::new().prefix("eskt-").tempdir_in(base).expect("a folder for the test");
         fs::create_dir(folder.path().join("home")).expect("a home folder");
-        World { folder, engine: None }
+        World { folder, engine: None, environment: Vec::new() }
+    }
+
+    /// Gives the programs that start from now on one more variable.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// A path in this world's folder.
@@ -98,6 +110,7 @@ impl World {
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("ESKER_DATA")
             .env_remove("XDG_DATA_HOME")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }
@@ -124,10 +137,16 @@ impl World {
 
     /// Starts an engine of this world in the foreground, where a test wants to kill it, and waits until it answers.
     pub(crate) fn start_engine(&mut self) -> u32 {
+        self.start_engine_with(&[])
+    }
+
+    /// The same with more arguments for `esker serve`.
+    pub(crate) fn start_engine_with(&mut self, arguments: &[&str]) -> u32 {
         assert!(self.engine.is_none(), "one engine a world");
         let log = fs::File::create(self.path("serve.log")).expect("a log file");
         let child = self
             .command(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
             .stdout(log.try_clone().expect("the log file twice"))
             .stderr(log)
             .spawn()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::Roots;
+use super::{Roots, Severity};
 use crate::error::Result;
 use crate::id::{ObjectId, ObjectKind, SnapshotId};
 use crate::limits::{DAMAGE_HITS_MAX, WALK_BATCH};
@@ -17,7 +17,7 @@ type Parents = HashMap<ObjectId, Vec<(ObjectId, Option<Name>)>>;
 pub(super) async fn find(
     store: &Store,
     roots: &Roots,
-    damaged: &BTreeMap<ObjectId, String>,
+    damaged: &BTreeMap<ObjectId, (String, Severity)>,
 ) -> Result<HashMap<ObjectId, Vec<String>>> {
     let parents = parents(store, roots).await?;
     Ok(damaged.keys().map(|id| (*id, paths(*id, &parents, roots))).collect())

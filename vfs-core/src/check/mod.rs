@@ -1,29 +1,41 @@
-//! check: looks for damage and changes nothing. What it finds goes into its report; only what keeps it from looking at
+//! check: looks for damage and repairs nothing. What it finds goes into its report; only what keeps it from looking at
 //! all (no bucket, no database) is an error.
 //!
-//! Quick: the database's own check, every row of refs, histories, leases, documents and sessions, every event, the index
-//! against the bucket's list, and that everything reachable from every history can be read and is in the index. Full:
-//! every pack, object and content of a document as well.
+//! Quick: the database's own check, every row of refs, histories, leases, side refs, documents and sessions, every event,
+//! the index against the bucket's list, and that everything reachable from every history can be read and is in the
+//! index. Full: every pack, object and content of a document as well; it notes which packs it has read, so that it can
+//! go on after an interruption, or read a share at a time.
+//!
+//! Memory: 16 bytes for each object that is reached, one pack.
 
 mod documents;
 mod hits;
+mod log;
 mod packs;
+mod reached;
 mod sessions;
+mod share;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::db::{Location, history, leases, refs, workspaces};
+use crate::db::{history, leases, refs, repairs, side_refs, workspaces};
 use crate::error::{Kind, Result};
-use crate::id::{ObjectId, ObjectKind, PackId, SnapshotId};
-use crate::limits::{CHECK_ROUNDS_MAX, WALK_BATCH};
-use crate::progress::{OnProgress, Progress};
-use crate::reach::links;
+use crate::id::{ObjectId, PackId, SnapshotId};
+use crate::limits::CHECK_ROUNDS_MAX;
+use crate::progress::OnProgress;
 use crate::store::Store;
+pub(crate) use packs::verify_all;
+use reached::Reached;
+pub(crate) use reached::half;
+pub use share::Share;
 
 /// A snapshot and the workspaces whose histories hold it.
 type Roots = BTreeMap<SnapshotId, Vec<String>>;
+
+/// Side refs whose snapshots are known to be incomplete: what repair and rebuild keep. Nobody is alarmed for them.
+pub(crate) const KNOWN_PREFIXES: [&str; 2] = ["damaged/", "rebuilt/"];
 
 /// How check works.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +53,20 @@ pub struct CheckReport {
     pub snapshots: u64,
     /// Packs looked at.
     pub packs: u64,
+    /// Of those, packs that were read in full by this run.
+    pub read_packs: u64,
+    /// Packs of the share that an interrupted run had read already.
+    pub resumed_packs: u64,
     /// Objects reached from the snapshots.
     pub reachable_objects: u64,
     /// Objects whose bytes were read and verified.
     pub verified_objects: u64,
     /// Bytes read from the bucket.
     pub read_bytes: u64,
+    /// Packs that the index does not have and that gc will remove.
+    pub waiting_orphans: u64,
+    /// Objects that only snapshots kept as `damaged/…` or `rebuilt/…` lack: repair has seen them.
+    pub known_damages: u64,
     /// Every damage found, each once.
     pub damages: Vec<Damage>,
 }
@@ -56,22 +76,48 @@ pub struct CheckReport {
 pub struct Damage {
     /// What is wrong.
     pub what: String,
+    /// How bad it is.
+    pub severity: Severity,
     /// What it hits: `workspace@snapshot:path`, at most a few of them.
     pub hits: Vec<String>,
 }
 
+/// How bad a damage is; the worst comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// It hits stored data that something reaches.
+    Stored,
+    /// It hits nothing: a pack or a row that nothing reaches.
+    Nothing,
+}
+
+impl CheckReport {
+    /// How bad the worst damage is; `None` if there is none.
+    pub fn worst(&self) -> Option<Severity> {
+        self.damages.iter().map(|damage| damage.severity).min()
+    }
+}
+
 /// Looks for damage.
-pub(crate) async fn check(store: &Store, options: CheckOptions, progress: &OnProgress) -> Result<CheckReport> {
+pub(crate) async fn check(
+    store: &Store,
+    options: CheckOptions,
+    mut share: Share,
+    progress: &OnProgress,
+) -> Result<CheckReport> {
+    share.validate()?;
     let mut rounds = 1;
     loop {
         let before = generation(store).await?;
-        let report = look(store, options, progress).await?;
+        let report = look(store, options, share, progress).await?;
         // What was removed while we looked is not damage.
         let sure = report.damages.is_empty() || generation(store).await? == before;
         if sure || rounds == CHECK_ROUNDS_MAX {
             return Ok(report);
         }
         rounds += 1;
+        share.resume = true;
     }
 }
 
@@ -80,20 +126,27 @@ async fn generation(store: &Store) -> Result<u64> {
     crate::reach::Roots::generation(&mut connection).await
 }
 
-async fn look(store: &Store, options: CheckOptions, progress: &OnProgress) -> Result<CheckReport> {
-    let mut check = Check { store, progress, report: CheckReport::default(), damaged: BTreeMap::new() };
+async fn look(store: &Store, options: CheckOptions, share: Share, progress: &OnProgress) -> Result<CheckReport> {
+    let report = CheckReport::default();
+    let mut check = Check { store, progress, report, damaged: BTreeMap::new(), bad_packs: HashMap::new() };
     for line in store.database().integrity().await? {
         check.note(format!("the database says: {line}"));
     }
     check.documents(options.full).await?;
-    let roots = check.roots().await?;
+    let (roots, known) = check.roots().await?;
     check.sessions().await?;
-    let bad_packs = check.packs().await?;
-    let reachable = check.walk(&roots).await?;
-    check.located(&reachable, &bad_packs).await?;
+    let orphans = check.packs().await?;
+    let mut reached = Reached::default();
+    check.walk(roots.keys(), &mut reached, true).await?;
+    check.report.reachable_objects = reached.len();
+    check.walk(known.iter(), &mut reached, false).await?;
     if options.full {
-        check.read_everything(&bad_packs).await?;
+        check.log().await?;
+        check.read_everything(share, &reached).await?;
     }
+    check.note_packs(&reached);
+    check.orphans(orphans).await?;
+    check.strangers().await?;
     check.finish(&roots).await
 }
 
@@ -102,127 +155,99 @@ struct Check<'a> {
     progress: &'a OnProgress,
     report: CheckReport,
     /// What is wrong with objects; where they are needed is found out at the end.
-    damaged: BTreeMap<ObjectId, String>,
+    damaged: BTreeMap<ObjectId, (String, Severity)>,
+    /// What is wrong with packs.
+    bad_packs: HashMap<PackId, String>,
 }
 
 impl Check<'_> {
     fn note(&mut self, what: String) {
-        self.report.damages.push(Damage { what, hits: Vec::new() });
+        self.report.damages.push(Damage { what, severity: Severity::Stored, hits: Vec::new() });
     }
 
-    fn note_object(&mut self, id: ObjectId, what: String) {
-        self.damaged.entry(id).or_insert(what);
+    fn note_harmless(&mut self, what: String) {
+        self.report.damages.push(Damage { what, severity: Severity::Nothing, hits: Vec::new() });
     }
 
-    /// Reads every row that names a snapshot.
-    async fn roots(&mut self) -> Result<Roots> {
-        let mut roots = Roots::new();
+    fn note_object(&mut self, id: ObjectId, what: String, severity: Severity) {
+        self.damaged.entry(id).or_insert((what, severity));
+    }
+
+    /// Reads every row that names a snapshot. Second: snapshots that are known to be incomplete, and no head.
+    async fn roots(&mut self) -> Result<(Roots, BTreeSet<SnapshotId>)> {
+        let (mut roots, mut heads, mut known) = (Roots::new(), BTreeSet::new(), BTreeSet::new());
         let mut connection = self.store.database().read().await?;
         for workspace in workspaces::all(&mut connection, self.store.tenant_number()).await? {
             self.report.workspaces += 1;
             let (id, name) = (workspace.id, workspace.name);
             let mut add = |snapshot| roots.entry(snapshot).or_default().push(name.clone());
-            match refs::get(&mut connection, id).await {
-                Ok(head) => add(head.snapshot),
-                Err(error) => self.note(format!("the ref of {name}: {}", error.context())),
+            let head = refs::get(&mut connection, id).await;
+            if let Ok(head) = &head {
+                add(head.snapshot);
+                heads.insert(head.snapshot);
             }
-            match history::newest(&mut connection, id, true, u64::MAX).await {
-                Ok(rows) => rows.into_iter().for_each(|row| add(row.snapshot)),
-                Err(error) => self.note(format!("the history of {name}: {}", error.context())),
+            let rows = history::newest(&mut connection, id, true, u64::MAX).await;
+            rows.iter().flatten().for_each(|row| add(row.snapshot));
+            let lease = leases::get(&mut connection, id).await;
+            lease.iter().flatten().for_each(|lease| add(lease.base));
+            let side = side_refs::all(&mut connection, id).await;
+            for row in side.iter().flatten() {
+                match KNOWN_PREFIXES.iter().any(|prefix| row.name.starts_with(prefix)) {
+                    true => drop(known.insert(row.snapshot)),
+                    false => add(row.snapshot),
+                }
             }
-            match leases::get(&mut connection, id).await {
-                Ok(lease) => lease.into_iter().for_each(|lease| add(lease.base)),
-                Err(error) => self.note(format!("the lease of {name}: {}", error.context())),
+            if let (Ok(head), Ok(rows)) = (&head, &rows)
+                && rows.first().map(|row| (row.sequence, row.snapshot)) != Some((head.sequence, head.snapshot))
+            {
+                self.note(format!("the head of {name} is missing in its history"));
+            }
+            let wrong = [
+                ("ref", head.err()),
+                ("history", rows.err()),
+                ("lease", lease.err()),
+                ("list of side refs", side.err()),
+            ];
+            for (what, error) in wrong.into_iter().filter_map(|(what, error)| Some((what, error?))) {
+                if !is_damage(error.kind()) {
+                    return Err(error);
+                }
+                self.note(format!("the {what} of {name}: {}", error.context()));
             }
         }
+        known.retain(|snapshot| !heads.contains(snapshot));
+        roots.retain(|snapshot, _| !known.contains(snapshot));
         roots.values_mut().for_each(|names| names.dedup());
-        self.report.snapshots = roots.len() as u64;
-        Ok(roots)
+        self.report.snapshots = (roots.len() + known.len()) as u64;
+        Ok((roots, known))
     }
 
-    /// Reads everything but content that the snapshots lead to; goes around what cannot be read.
-    async fn walk(&mut self, roots: &Roots) -> Result<HashSet<ObjectId>> {
-        let mut reachable: HashSet<ObjectId> = roots.keys().map(|&id| id.into()).collect();
-        let mut waiting: Vec<ObjectId> = reachable.iter().copied().collect();
-        while !waiting.is_empty() {
-            let batch = waiting.split_off(waiting.len().saturating_sub(WALK_BATCH));
-            for (id, bytes) in self.read(&batch).await? {
-                let links = match links(id, &bytes) {
-                    Ok(links) => links,
-                    Err(error) => {
-                        self.note_object(id, format!("{id} cannot be understood: {}", error.context()));
-                        continue;
-                    }
-                };
-                for (child, _) in links {
-                    if reachable.insert(child) && child.kind != ObjectKind::Chunk {
-                        waiting.push(child);
-                    }
-                }
-            }
-            let done = reachable.len() as u64;
-            (self.progress)(Progress { what: "reachable objects", done, total: None });
-        }
-        self.report.reachable_objects = reachable.len() as u64;
-        Ok(reachable)
-    }
-
-    /// Objects as they lie in the bucket, not from memory. Those that cannot be read are noted and left out.
-    async fn read(&mut self, ids: &[ObjectId]) -> Result<Vec<(ObjectId, bytes::Bytes)>> {
-        let located = self.store.locate(ids).await?;
-        let locations: Vec<Location> = ids.iter().filter_map(|id| located.get(id)).copied().collect();
-        for missing in ids.iter().filter(|id| !located.contains_key(*id)) {
-            self.note_object(*missing, format!("{missing} is not in the index"));
-        }
-        let mut read = Vec::with_capacity(locations.len());
-        for (location, bytes) in locations.iter().zip(self.store.fetch(&locations).await) {
-            let id = location.entry.id;
-            match bytes {
-                Ok(bytes) => {
-                    self.report.read_bytes += u64::from(location.entry.stored_length);
-                    self.report.verified_objects += 1;
-                    read.push((id, bytes));
-                }
-                Err(error) if is_damage(error.kind()) => self.note_object(id, error.context().to_owned()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(read)
-    }
-
-    /// Everything reachable must be in the index, in a pack that is there.
-    async fn located(&mut self, reachable: &HashSet<ObjectId>, bad_packs: &HashMap<PackId, String>) -> Result<()> {
-        let ids: Vec<ObjectId> = reachable.iter().copied().collect();
-        for part in ids.chunks(crate::limits::LOOKUP_MAX) {
-            let located = self.store.locate(part).await?;
-            for id in part {
-                match located.get(id) {
-                    None => self.note_object(*id, format!("{id} is not in the index")),
-                    Some(location) => {
-                        if let Some(why) = bad_packs.get(&location.pack) {
-                            self.note_object(*id, format!("{id} lies in the pack {}, which {why}", location.pack));
-                        }
-                    }
-                }
-            }
+    /// Index rows without a pack, which nothing can read.
+    async fn strangers(&mut self) -> Result<()> {
+        let mut connection = self.store.database().read().await?;
+        let rows = repairs::strangers(&mut connection, self.store.tenant_number()).await?;
+        if !rows.is_empty() {
+            self.note_harmless(format!("{} rows of the index belong to no pack", rows.len()));
         }
         Ok(())
     }
 
     async fn finish(mut self, roots: &Roots) -> Result<CheckReport> {
-        let hits = match self.damaged.is_empty() {
+        let damaged = std::mem::take(&mut self.damaged);
+        let hits = match damaged.is_empty() {
             true => HashMap::new(),
-            false => hits::find(self.store, roots, &self.damaged).await?,
+            false => hits::find(self.store, roots, &damaged).await?,
         };
-        for (id, what) in std::mem::take(&mut self.damaged) {
+        for (id, (what, severity)) in damaged {
             let hits = hits.get(&id).cloned().unwrap_or_default();
-            self.report.damages.push(Damage { what, hits });
+            self.report.damages.push(Damage { what, severity, hits });
         }
+        self.report.damages.sort_by_key(|damage| damage.severity);
         Ok(self.report)
     }
 }
 
 /// Whether an error says that stored bytes are wrong, not that they could not be asked for.
-fn is_damage(kind: Kind) -> bool {
+pub(crate) fn is_damage(kind: Kind) -> bool {
     matches!(kind, Kind::Corrupt | Kind::NotFound | Kind::Unsupported)
 }

@@ -2,32 +2,69 @@
 
 use std::collections::HashMap;
 
-use super::{Check, is_damage};
-use crate::db::{PackRow, packs};
-use crate::error::Result;
+use bytes::Bytes;
+
+use super::reached::Reached;
+use super::{Check, Severity, Share, is_damage};
+use crate::clock::Time;
+use crate::db::{PackRow, checked, meta, orphans, packs, repairs};
+use crate::error::{Error, Result};
 use crate::gc::list_packs;
 use crate::id::PackId;
 use crate::objects::Objects;
-use crate::pack::{read_index, unpack};
+use crate::pack::{PackEntry, read_index, unpack};
 use crate::progress::Progress;
 
+/// Setting of the database: when the full check that has not ended began.
+const BEGAN: &str = "full_check_began";
+
 impl Check<'_> {
-    /// Compares the index with the bucket's list; returns the packs that are wrong, and why.
-    pub(super) async fn packs(&mut self) -> Result<HashMap<PackId, String>> {
+    /// Compares the index with the bucket's list; returns the packs that the index does not have.
+    pub(super) async fn packs(&mut self) -> Result<Vec<PackId>> {
+        // The index before the bucket: then every pack that the index has must be listed.
         let rows = self.pack_rows().await?;
-        let listed = list_packs(self.store).await?;
+        let mut listed = list_packs(self.store).await?;
         self.report.packs = rows.len() as u64;
-        let mut bad = HashMap::new();
         for row in rows {
-            let why = match listed.get(&row.id) {
+            let why = match listed.remove(&row.id) {
                 None => "is missing in the bucket".to_owned(),
-                Some(size) if *size != row.size => format!("has {size} bytes instead of {}", row.size),
+                Some(size) if size != row.size => format!("has {size} bytes instead of {}", row.size),
                 Some(_) => continue,
             };
-            self.note(format!("the pack {} {why}", row.id));
-            bad.insert(row.id, why);
+            self.bad_packs.insert(row.id, why);
         }
-        Ok(bad)
+        let mut strangers: Vec<PackId> = listed.into_keys().collect();
+        strangers.sort_unstable();
+        Ok(strangers)
+    }
+
+    /// Notes what is wrong with packs, now that it is known whether something reaches them.
+    pub(super) fn note_packs(&mut self, reached: &Reached) {
+        let mut bad: Vec<_> = std::mem::take(&mut self.bad_packs).into_iter().collect();
+        bad.sort_unstable();
+        for (pack, why) in bad {
+            match reached.holds_pack(&pack) {
+                true => self.note(format!("the pack {pack} {why}")),
+                false => self.note_harmless(format!("the pack {pack} {why}; nothing reaches what it holds")),
+            }
+        }
+    }
+
+    /// Packs without rows: gc knows some already.
+    pub(super) async fn orphans(&mut self, strangers: Vec<PackId>) -> Result<()> {
+        // No pack of this engine is between bucket and index now.
+        let _alone = self.store.alone().await;
+        let rows: HashMap<_, _> = self.pack_rows().await?.into_iter().map(|row| (row.id, ())).collect();
+        let mut connection = self.store.database().read().await?;
+        let noted: HashMap<_, _> =
+            orphans::all(&mut connection).await?.into_iter().map(|row| (row.id, row.seen)).collect();
+        for pack in strangers.into_iter().filter(|pack| !rows.contains_key(pack)) {
+            match noted.contains_key(&pack) {
+                true => self.report.waiting_orphans += 1,
+                false => self.note_harmless(format!("the pack {pack} is not in the index: gc will remove it")),
+            }
+        }
+        Ok(())
     }
 
     async fn pack_rows(&self) -> Result<Vec<PackRow>> {
@@ -35,64 +72,151 @@ impl Check<'_> {
         packs::all(&mut connection, self.store.tenant_number()).await
     }
 
-    /// Reads every pack and verifies every object in it.
-    pub(super) async fn read_everything(&mut self, bad_packs: &HashMap<PackId, String>) -> Result<()> {
-        let rows = self.pack_rows().await?;
+    /// Reads the packs of the share and verifies every object in them. What was read is noted at once.
+    pub(super) async fn read_everything(&mut self, share: Share, reached: &Reached) -> Result<()> {
+        let now = self.store.now();
+        let began = self.begin(share, now).await?;
+        let read_before = {
+            let mut connection = self.store.database().read().await?;
+            checked::all(&mut connection).await?
+        };
+        let mut rows = self.pack_rows().await?;
+        rows.retain(|row| share.holds(&row.id, read_before.get(&row.id), now));
+        let sound = |row: &PackRow| {
+            share.resume && read_before.get(&row.id).is_some_and(|read| read.checked >= began && !read.damaged)
+        };
+        let (done_before, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(sound);
+        self.report.resumed_packs = done_before.len() as u64;
+        let bytes: u64 = rows.iter().map(|row| row.size).sum();
+        let mut bytes_done = 0;
         for (number, row) in rows.iter().enumerate() {
-            if !bad_packs.contains_key(&row.id) {
-                self.read_pack(row).await?;
-            }
+            let damaged = self.read_pack(row, reached).await?;
+            self.note_read(row.id, damaged).await?;
+            bytes_done += row.size;
             let (done, total) = (number as u64 + 1, Some(rows.len() as u64));
             (self.progress)(Progress { what: "packs", done, total });
+            (self.progress)(Progress { what: "bytes of packs", done: bytes_done, total: Some(bytes) });
         }
-        Ok(())
+        self.end().await
     }
 
-    async fn read_pack(&mut self, row: &PackRow) -> Result<()> {
+    /// When the check began that this one is, or goes on with.
+    async fn begin(&mut self, share: Share, now: Time) -> Result<Time> {
+        let mut transaction = self.store.database().begin().await?;
+        let interrupted = meta::get(&mut transaction, BEGAN).await?.and_then(|text| text.parse().ok());
+        if let (true, Some(nanos)) = (share.resume, interrupted) {
+            return Ok(Time::from_nanos(nanos));
+        }
+        meta::set(&mut transaction, BEGAN, &now.as_nanos().to_string()).await?;
+        self.store.database().commit(transaction).await?;
+        Ok(now)
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        let mut transaction = self.store.database().begin().await?;
+        meta::set(&mut transaction, BEGAN, "").await?;
+        checked::forget_gone(&mut transaction).await?;
+        self.store.database().commit(transaction).await
+    }
+
+    async fn note_read(&mut self, pack: PackId, damaged: bool) -> Result<()> {
+        let mut transaction = self.store.database().begin().await?;
+        checked::put(&mut transaction, pack, self.store.now(), damaged).await?;
+        self.store.database().commit(transaction).await
+    }
+
+    /// Reads one pack; whether something is wrong with it.
+    async fn read_pack(&mut self, row: &PackRow, reached: &Reached) -> Result<bool> {
         let bytes = match self.store.bucket().get(&self.store.pack_name(row.id)).await {
             Ok(bytes) => bytes,
-            // gc may have deleted it since; then the index does not have it either.
             Err(error) if is_damage(error.kind()) => {
+                // gc may have deleted it since; then the index does not have it either.
                 if self.pack_rows().await?.iter().any(|still| still.id == row.id) {
-                    self.note(format!("the pack {} cannot be read: {}", row.id, error.context()));
+                    self.bad_packs.entry(row.id).or_insert_with(|| format!("cannot be read: {}", error.context()));
                 }
-                return Ok(());
+                return Ok(true);
             }
             Err(error) => return Err(error),
         };
         self.report.read_bytes += bytes.len() as u64;
-        if *blake3::hash(&bytes).as_bytes() != *row.id.as_bytes() {
-            self.note(format!("the pack {} does not match its name", row.id));
-        }
-        let indexed = {
+        self.report.read_packs += 1;
+        let damages_before = (self.bad_packs.contains_key(&row.id), self.damaged.len());
+        let rows = {
             let mut connection = self.store.database().read().await?;
-            packs::objects_of(&mut connection, row.id).await?
+            repairs::rows_of(&mut connection, self.store.tenant_number(), row.id).await?
         };
-        match read_index(&bytes) {
+        let unclear = rows.iter().filter(|row| row.entry.is_none()).count();
+        let indexed: Vec<PackEntry> = rows.into_iter().filter_map(|row| row.entry).collect();
+        if unclear > 0 {
+            self.note_pack(row.id, format!("has {unclear} rows in the index that make no sense"));
+        }
+        self.compare(row, &bytes, &indexed, reached);
+        self.verify(&bytes, indexed, reached).await?;
+        Ok((self.bad_packs.contains_key(&row.id), self.damaged.len()) != damages_before || damages_before.0)
+    }
+
+    fn note_pack(&mut self, pack: PackId, why: String) {
+        self.bad_packs.entry(pack).or_insert(why);
+    }
+
+    /// The pack as a whole, and what the index says about it.
+    fn compare(&mut self, row: &PackRow, bytes: &Bytes, indexed: &[PackEntry], reached: &Reached) {
+        if *blake3::hash(bytes).as_bytes() != *row.id.as_bytes() {
+            self.note_pack(row.id, "does not match its name".to_owned());
+        }
+        match read_index(bytes) {
             Ok(index) if index.tenant != self.store.tenant() || index.class != row.class => {
-                self.note(format!("the pack {} belongs to another tenant or class", row.id));
+                self.note_pack(row.id, "belongs to another tenant or class".to_owned());
             }
-            // Objects that another pack holds too are indexed once.
             Ok(index) => {
+                if index.entries.len() as u64 != row.objects {
+                    let why = format!("holds {} objects, the index says {}", index.entries.len(), row.objects);
+                    self.note_pack(row.id, why);
+                }
+                // Objects that another pack holds too are indexed once.
                 let own: HashMap<_, _> = index.entries.iter().map(|entry| (entry.id, entry)).collect();
                 for entry in indexed.iter().filter(|entry| own.get(&entry.id) != Some(entry)) {
-                    self.note_object(entry.id, format!("{} lies elsewhere in its pack than the index says", entry.id));
+                    let what = format!("{} lies elsewhere in its pack than the index says", entry.id);
+                    self.note_object(entry.id, what, severity(reached.holds(&entry.id)));
                 }
             }
-            Err(error) => self.note(format!("the pack {}: {}", row.id, error.context())),
+            Err(error) => self.note_pack(row.id, format!("is damaged: {}", error.context())),
         }
-        let key = self.store.key().clone();
-        for entry in &indexed {
-            let end = entry.offset.saturating_add(entry.stored_length.into());
-            let unpacked = match usize::try_from(end) {
-                Ok(end) if end <= bytes.len() => unpack(&key, entry, &bytes.slice(entry.offset as usize..end)),
-                _ => Err(crate::Error::corrupt(format!("{} lies behind the end of its pack", entry.id))),
-            };
-            match unpacked {
-                Ok(_) => self.report.verified_objects += 1,
-                Err(error) => self.note_object(entry.id, error.context().to_owned()),
+    }
+
+    /// Every object where the index says it is.
+    async fn verify(&mut self, bytes: &Bytes, indexed: Vec<PackEntry>, reached: &Reached) -> Result<()> {
+        for (entry, result) in verify_all(self.store.key().clone(), bytes.clone(), indexed).await? {
+            match result {
+                Ok(()) => self.report.verified_objects += 1,
+                Err(what) => self.note_object(entry.id, what, severity(reached.holds(&entry.id))),
             }
         }
         Ok(())
     }
+}
+
+fn severity(reached: bool) -> Severity {
+    if reached { Severity::Stored } else { Severity::Nothing }
+}
+
+/// Hashes objects of a pack, off the async threads.
+pub(crate) async fn verify_all(
+    key: crate::id::IdKey,
+    bytes: Bytes,
+    entries: Vec<PackEntry>,
+) -> Result<Vec<(PackEntry, Result<(), String>)>> {
+    let work = move || {
+        let verify = |entry: PackEntry| {
+            let end = entry.offset.saturating_add(entry.stored_length.into());
+            let verified = match usize::try_from(end) {
+                Ok(end) if end <= bytes.len() => unpack(&key, &entry, &bytes.slice(entry.offset as usize..end)),
+                _ => Err(Error::corrupt(format!("{} lies behind the end of its pack", entry.id))),
+            };
+            (entry, verified.map(drop).map_err(|error| error.context().to_owned()))
+        };
+        entries.into_iter().map(verify).collect()
+    };
+    let panicked = |error| Error::new(crate::Kind::Internal, "verifying a pack panicked").because(error);
+    tokio::task::spawn_blocking(work).await.map_err(panicked)
 }

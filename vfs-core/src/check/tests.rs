@@ -92,11 +92,8 @@ async fn a_damaged_tree_is_found_by_the_quick_check() {
 async fn an_object_that_left_the_index_is_found() {
     let repo = repo_with_files().await;
     let mut transaction = repo.database().begin().await.unwrap();
-    sqlx::query("DELETE FROM objects WHERE hash = ?")
-        .bind(chunk(&repo, 1).hash.to_vec())
-        .execute(&mut *transaction)
-        .await
-        .unwrap();
+    let hash = hex::encode(chunk(&repo, 1).hash);
+    transaction.vandal(&format!("DELETE FROM objects WHERE hash = x'{hash}'")).await.unwrap();
     repo.database().commit(transaction).await.unwrap();
     let report = check(&repo, false).await;
     assert!(report.damages[0].what.contains("not in the index") && !report.damages[0].hits.is_empty(), "{report:?}");
@@ -109,11 +106,8 @@ async fn an_index_that_points_elsewhere_is_found() {
     let unreachable = batch.add(ObjectKind::Chunk, content(50, 5000)).await.unwrap();
     batch.finish().await.unwrap();
     let mut transaction = repo.database().begin().await.unwrap();
-    sqlx::query("UPDATE objects SET offset = offset + 1 WHERE hash = ?")
-        .bind(unreachable.hash.to_vec())
-        .execute(&mut *transaction)
-        .await
-        .unwrap();
+    let hash = hex::encode(unreachable.hash);
+    transaction.vandal(&format!("UPDATE objects SET offset = offset + 1 WHERE hash = x'{hash}'")).await.unwrap();
     repo.database().commit(transaction).await.unwrap();
     assert_eq!(check(&repo, false).await.damages, [], "nothing reachable is hit");
     assert!(!check(&repo, true).await.damages.is_empty());
@@ -125,7 +119,7 @@ async fn a_row_that_does_not_match_its_hash_is_found() {
     {
         let repo = repo_with_files().await;
         let mut transaction = repo.database().begin().await.unwrap();
-        sqlx::raw_sql(statement).execute(&mut *transaction).await.unwrap();
+        transaction.vandal(statement).await.unwrap();
         repo.database().commit(transaction).await.unwrap();
         let report = check(&repo, false).await;
         assert_eq!(report.damages.len(), 1, "{statement}: {report:?}");

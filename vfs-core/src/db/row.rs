@@ -2,8 +2,21 @@
 
 use crate::clock::Time;
 use crate::error::{Error, Result};
-use crate::id::{HolderId, PackId, SnapshotId, WorkspaceId};
+use crate::id::{HolderId, ObjectKind, PackId, SnapshotId, WorkspaceId};
 use crate::pack::{PackClass, PackEntry};
+
+/// Objects of one kind in the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KindTotals {
+    /// Their kind.
+    pub kind: ObjectKind,
+    /// How many.
+    pub objects: u64,
+    /// Their canonical bytes.
+    pub plain_bytes: u64,
+    /// The same as stored.
+    pub stored_bytes: u64,
+}
 
 /// A workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,19 +116,6 @@ pub struct OrphanRow {
     pub seen: Time,
     /// It is being deleted, or was: registering it is refused.
     pub dead: bool,
-}
-
-/// A name beside a workspace's ref that keeps a snapshot: `tag/NAME`, `holder/ID`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SideRefRow {
-    /// The workspace.
-    pub workspace: WorkspaceId,
-    /// Its kind and its name, with a slash between.
-    pub name: String,
-    /// What it points at.
-    pub snapshot: SnapshotId,
-    /// When it was made.
-    pub created: Time,
 }
 
 /// A document: which of its versions count.
@@ -223,20 +223,6 @@ impl LeaseRow {
                 self.mountpoint.as_bytes(),
                 &self.last_seen.as_nanos().to_le_bytes(),
                 self.base.as_bytes(),
-            ],
-        )
-    }
-}
-
-impl SideRefRow {
-    pub(super) fn hash(&self) -> Vec<u8> {
-        row_hash(
-            "side_refs",
-            &[
-                self.workspace.as_bytes(),
-                self.name.as_bytes(),
-                self.snapshot.as_bytes(),
-                &self.created.as_nanos().to_le_bytes(),
             ],
         )
     }

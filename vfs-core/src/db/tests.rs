@@ -5,8 +5,8 @@ use crate::clock::Time;
 use crate::id::{HolderId, SnapshotId, WorkspaceId};
 
 async fn pragma(connection: &mut Connection, name: &'static str) -> String {
-    let statement = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
-    sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_one(connection).await.unwrap()
+    let statement = Builder::new(&format!("SELECT CAST({name} AS TEXT) AS value FROM pragma_{name}")).build(false);
+    Columns(&statement.fetch_one(connection).await.unwrap()).text("value").unwrap()
 }
 
 #[tokio::test]

@@ -59,6 +59,7 @@ impl Default for GcOptions {
 
 /// What gc found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct GcReport {
     /// Snapshots that everything was marked from.
     pub roots: u64,

@@ -4,13 +4,18 @@
 //! objects, and inode numbers are given out in that order too.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{Receiver, channel};
 
-use super::read::{Event, Held, Piece, Read};
+use super::beside::{Beside, Earlier, Found, How, Step};
+use super::read::{Event, Held, Piece, Read, Readers, dead};
+use super::reuse::Reusing;
 use super::walk::Meta;
 use super::{Imported, InoSource, Scanned};
 use crate::error::{Error, Kind, Result};
@@ -24,41 +29,62 @@ use crate::object::{
 };
 use crate::objects::NewObjects;
 use crate::progress::{OnProgress, Progress};
-use crate::tree::{self, Builder, Entries};
+use crate::tree::{self, Builder};
 
-/// Files whose content is added at the same time; each has at most a few MiB on the way.
+/// Large files, or groups of small ones, whose content is added at the same time; each has at most a few MiB on the way.
 pub(super) const FILES_AT_ONCE: usize = 8;
 
-/// An event whose content is stored.
+/// Steps that are decided ahead of the reading.
+const STEPS_AHEAD: usize = 16;
+
+/// A step whose content is stored.
 enum Ready {
-    Enter { name: Option<Name>, meta: Meta, xattrs: XattrsRef },
-    Name { name: Name, path: PathBuf, read: ReadyName },
+    Enter { name: Option<Name>, meta: Meta, xattrs: XattrsRef, earlier: Option<Earlier> },
+    Names { path: Arc<Path>, names: Vec<ReadyName> },
     Leave,
     Skipped(PathBuf, String),
 }
 
-enum ReadyName {
+struct ReadyName {
+    name: Name,
+    earlier: Option<Earlier>,
+    read: ReadyRead,
+}
+
+enum ReadyRead {
     Node { meta: Meta, content: Option<Content>, xattrs: XattrsRef, warnings: Vec<String> },
     Skipped(String),
     Gone,
 }
 
-/// Turns events into trees. Stops the reading threads when it ends, by dropping `events`.
+/// Turns events into trees. Stops the threads when it ends, by dropping `events` and the jobs' channel.
 pub(super) async fn assemble(
     objects: &dyn NewObjects,
     inos: &dyn InoSource,
     previous: Option<&Snapshot>,
-    scanned: &Scanned,
+    scanned: &Arc<Scanned>,
     events: Receiver<Event>,
+    reread: bool,
     progress: &OnProgress,
 ) -> Result<Imported> {
-    let events = futures::stream::unfold(events, async |mut events| events.recv().await.map(|event| (event, events)));
-    let ready = events.map(|event| make_ready(objects, event)).buffered(FILES_AT_ONCE);
+    let objects = &Reusing::new(objects);
+    let readers = &Readers::start(scanned);
+    let mut beside = Beside::new(objects, events, previous, reread, scanned);
+    let (sender, steps) = channel(STEPS_AHEAD);
+    let look = async move {
+        while let Some(step) = beside.next().await? {
+            if sender.send(step).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let steps = futures::stream::unfold(steps, async |mut steps| steps.recv().await.map(|step| (step, steps)));
+    let ready = steps.map(|step| make_ready(objects, readers, step)).buffered(FILES_AT_ONCE);
     futures::pin_mut!(ready);
     let mut assembler = Assembler {
         objects,
-        numbers: Numbers { inos, next: Ino(0), left: 0, expected: scanned.names, used: HashSet::new() },
-        previous,
+        numbers: Numbers::new(inos, scanned.names),
         scanned,
         stack: Vec::new(),
         links: HashMap::new(),
@@ -67,59 +93,104 @@ pub(super) async fn assemble(
         root: None,
         progress,
     };
-    while let Some(event) = ready.next().await {
-        assembler.take(event?).await?;
-    }
+    let build = async move {
+        while let Some(step) = ready.next().await {
+            assembler.take(step?).await?;
+        }
+        Ok(assembler)
+    };
+    let ((), assembler) = futures::future::try_join(look, build).await?;
     assembler.finish().await
 }
 
-async fn make_ready(objects: &dyn NewObjects, event: Event) -> Result<Ready> {
-    Ok(match event {
-        Event::Enter { name, meta, xattrs } => {
-            Ready::Enter { name, meta, xattrs: store_xattrs(objects, &xattrs).await? }
+async fn make_ready(objects: &dyn NewObjects, readers: &Readers, step: Step) -> Result<Ready> {
+    Ok(match step {
+        Step::Enter { name, meta, xattrs, earlier } => {
+            Ready::Enter { name, meta, xattrs: store_xattrs(objects, &xattrs).await?, earlier }
         }
-        Event::Name { name, path, pieces } => Ready::Name { name, path, read: receive(objects, pieces).await? },
-        Event::Leave => Ready::Leave,
-        Event::Skipped(path, why) => Ready::Skipped(path, why),
-        Event::Failed(error) => return Err(error),
+        Step::Names { path, directory, found } => {
+            let small = found.iter().filter(|found| found.how == How::Read && !found.is_large());
+            let small: Vec<Name> = small.map(|found| found.name.clone()).collect();
+            let mut read = match small.is_empty() {
+                true => Vec::new(),
+                false => readers.small(directory.clone(), small).await?,
+            }
+            .into_iter();
+            let mut names = Vec::with_capacity(found.len());
+            for found in found {
+                let is_large = found.is_large();
+                let Found { name, meta, earlier, how } = found;
+                let warnings = Vec::new();
+                let read = match (how, &earlier) {
+                    (How::Same, Some(Earlier { node, .. })) => {
+                        let (content, xattrs) = (Some(content_of(node)), node.xattrs.clone());
+                        ReadyRead::Node { meta, content, xattrs, warnings }
+                    }
+                    (How::Elsewhere, _) => ReadyRead::Node { meta, content: None, xattrs: XattrsRef::None, warnings },
+                    _ => match if is_large { Read::Large } else { read.next().ok_or_else(dead)? } {
+                        Read::Large => receive(objects, readers.large(directory.clone(), name.clone()).await?).await?,
+                        read => store(objects, read, Vec::new()).await?,
+                    },
+                };
+                names.push(ReadyName { name, earlier, read });
+            }
+            Ready::Names { path, names }
+        }
+        Step::Leave => Ready::Leave,
+        Step::Skipped(path, why) => Ready::Skipped(path, why),
     })
 }
 
-/// Stores the pieces of one name.
-async fn receive(objects: &dyn NewObjects, mut pieces: Receiver<Piece>) -> Result<ReadyName> {
+fn content_of(node: &Node) -> Content {
+    match &node.body {
+        Body::File(content) | Body::Symlink(content) => content.clone(),
+        _ => Content::EMPTY,
+    }
+}
+
+/// Stores the pieces of one large file.
+async fn receive(objects: &dyn NewObjects, mut pieces: Receiver<Piece>) -> Result<ReadyRead> {
     let mut extents = Vec::new();
     while let Some(piece) = pieces.recv().await {
         match piece {
             Piece::Chunk(bytes, digest) => extents.push(Extent::Chunk(store_chunk(objects, bytes, digest).await?)),
             Piece::Hole(length) => extents.push(Extent::Hole(length)),
             Piece::Again => extents.clear(),
-            Piece::Done(Read::Node { meta, content, xattrs, warnings }) => {
-                let content = match content {
-                    Held::Here(bytes) => Some(store_short(objects, bytes).await?),
-                    Held::Pieces => match store_extents(objects, extents).await? {
-                        Some(content) => Some(content),
-                        None => return Ok(ReadyName::Skipped(format!("its extents need over {OBJECT_MAX} bytes"))),
-                    },
-                    Held::Elsewhere => None,
-                };
-                let xattrs = store_xattrs(objects, &xattrs).await?;
-                return Ok(ReadyName::Node { meta, content, xattrs, warnings });
-            }
-            Piece::Done(Read::Skipped(why)) => return Ok(ReadyName::Skipped(why)),
-            Piece::Done(Read::Gone) => return Ok(ReadyName::Gone),
-            Piece::Done(Read::Failed(error)) => return Err(error),
+            Piece::Done(read) => return store(objects, read, extents).await,
         }
     }
-    Err(Error::new(Kind::Internal, "a thread that reads files has died"))
+    Err(dead())
 }
 
-async fn store_chunk(objects: &dyn NewObjects, bytes: Bytes, digest: PlainDigest) -> Result<ChunkRef> {
+/// Stores what was read of a name, of which `extents` are stored already.
+async fn store(objects: &dyn NewObjects, read: Read, extents: Vec<Extent>) -> Result<ReadyRead> {
+    match read {
+        Read::Node { meta, content, xattrs, warnings } => {
+            let content = match content {
+                Held::Here(bytes) => store_short(objects, bytes).await?,
+                Held::Chunk(bytes, digest) => Content::Chunk(store_chunk(objects, bytes, digest).await?),
+                Held::Pieces => match store_extents(objects, extents).await? {
+                    Some(content) => content,
+                    None => return Ok(ReadyRead::Skipped(format!("its extents need over {OBJECT_MAX} bytes"))),
+                },
+            };
+            let xattrs = store_xattrs(objects, &xattrs).await?;
+            Ok(ReadyRead::Node { meta, content: Some(content), xattrs, warnings })
+        }
+        Read::Large => Err(Error::new(Kind::Internal, "a file was not read in pieces")),
+        Read::Skipped(why) => Ok(ReadyRead::Skipped(why)),
+        Read::Gone => Ok(ReadyRead::Gone),
+        Read::Failed(error) => Err(error),
+    }
+}
+
+pub(super) async fn store_chunk(objects: &dyn NewObjects, bytes: Bytes, digest: PlainDigest) -> Result<ChunkRef> {
     let length = bytes.len() as u32;
     let id = ChunkId::from_bytes(objects.add(ObjectKind::Chunk, bytes).await?.hash);
     Ok(ChunkRef { id, digest, length })
 }
 
-async fn store_short(objects: &dyn NewObjects, bytes: Bytes) -> Result<Content> {
+pub(super) async fn store_short(objects: &dyn NewObjects, bytes: Bytes) -> Result<Content> {
     if bytes.len() <= INLINE_MAX {
         return Ok(Content::Inline(bytes));
     }
@@ -127,7 +198,7 @@ async fn store_short(objects: &dyn NewObjects, bytes: Bytes) -> Result<Content> 
     store_chunk(objects, bytes, digest).await.map(Content::Chunk)
 }
 
-async fn store_extents(objects: &dyn NewObjects, extents: Vec<Extent>) -> Result<Option<Content>> {
+pub(super) async fn store_extents(objects: &dyn NewObjects, extents: Vec<Extent>) -> Result<Option<Content>> {
     if let [Extent::Chunk(chunk)] = extents[..] {
         return Ok(Some(Content::Chunk(chunk)));
     }
@@ -140,7 +211,7 @@ async fn store_extents(objects: &dyn NewObjects, extents: Vec<Extent>) -> Result
     Ok(Some(Content::Blob { id, size: blob.size() }))
 }
 
-async fn store_xattrs(objects: &dyn NewObjects, xattrs: &Xattrs) -> Result<XattrsRef> {
+pub(super) async fn store_xattrs(objects: &dyn NewObjects, xattrs: &Xattrs) -> Result<XattrsRef> {
     if xattrs.is_empty() {
         return Ok(XattrsRef::None);
     }
@@ -153,7 +224,7 @@ async fn store_xattrs(objects: &dyn NewObjects, xattrs: &Xattrs) -> Result<Xattr
 }
 
 /// Gives out inode numbers.
-struct Numbers<'a> {
+pub(super) struct Numbers<'a> {
     inos: &'a dyn InoSource,
     next: Ino,
     left: u64,
@@ -163,7 +234,21 @@ struct Numbers<'a> {
     used: HashSet<Ino>,
 }
 
-impl Numbers<'_> {
+impl<'a> Numbers<'a> {
+    pub(super) fn new(inos: &'a dyn InoSource, expected: u64) -> Self {
+        Numbers { inos, next: Ino(0), left: 0, expected, used: HashSet::new() }
+    }
+
+    /// The number that the earlier snapshot has for a name of this kind, else a fresh one.
+    pub(super) async fn give(&mut self, earlier: Option<&Earlier>, kind: FileKind) -> Result<Ino> {
+        match earlier {
+            Some(Earlier { node, linked }) if node.body.kind() == kind && (!linked || self.used.insert(node.ino)) => {
+                Ok(node.ino)
+            }
+            _ => self.fresh().await,
+        }
+    }
+
     async fn fresh(&mut self) -> Result<Ino> {
         if self.left == 0 {
             self.left = self.expected.clamp(1, INO_RANGE);
@@ -180,26 +265,6 @@ struct Frame<'a> {
     name: Option<Name>,
     node: Node,
     builder: Builder<'a>,
-    previous: Option<Previous<'a>>,
-}
-
-/// The same directory in the earlier snapshot.
-struct Previous<'a> {
-    entries: Entries<'a>,
-    next: Option<Entry>,
-}
-
-impl Previous<'_> {
-    /// The entry `name`; names are asked for in order.
-    async fn find(&mut self, name: &Name) -> Result<Option<Entry>> {
-        while self.next.as_ref().is_none_or(|entry| entry.name < *name) {
-            self.next = self.entries.next().await?;
-            if self.next.is_none() {
-                return Ok(None);
-            }
-        }
-        Ok(self.next.as_ref().filter(|entry| entry.name == *name).cloned())
-    }
 }
 
 /// An inode with several names.
@@ -213,7 +278,6 @@ struct Linked {
 struct Assembler<'a> {
     objects: &'a dyn NewObjects,
     numbers: Numbers<'a>,
-    previous: Option<&'a Snapshot>,
     scanned: &'a Scanned,
     stack: Vec<Frame<'a>>,
     links: HashMap<(u64, u64), Linked>,
@@ -223,51 +287,58 @@ struct Assembler<'a> {
     progress: &'a OnProgress,
 }
 
-impl<'a> Assembler<'a> {
+impl Assembler<'_> {
     async fn take(&mut self, ready: Ready) -> Result<()> {
         match ready {
-            Ready::Enter { name, meta, xattrs } => self.enter(name, meta, xattrs).await,
+            Ready::Enter { name, meta, xattrs, earlier } => self.enter(name, meta, xattrs, earlier).await,
             Ready::Leave => self.leave().await,
             Ready::Skipped(path, why) => {
                 self.skipped.push((path, why));
                 Ok(())
             }
-            Ready::Name { name, path, read } => match read {
-                ReadyName::Gone => Ok(()),
-                ReadyName::Skipped(why) => {
-                    self.skipped.push((path, why));
-                    Ok(())
+            Ready::Names { path, names } => {
+                for name in names {
+                    self.name(&path, name).await?;
                 }
-                ReadyName::Node { meta, content, xattrs, warnings } => {
-                    self.skipped.extend(warnings.into_iter().map(|why| (path.clone(), why)));
-                    let several = meta.nlink > 1 && self.scanned.several.contains_key(&meta.place);
-                    let target = match several {
-                        true => self.several(&name, meta, content, xattrs).await?,
-                        false => Target::Node(self.single(&name, meta, content, xattrs).await?),
-                    };
-                    self.add(Entry { name, target }).await
-                }
-            },
+                Ok(())
+            }
         }
     }
 
-    async fn enter(&mut self, name: Option<Name>, meta: Meta, xattrs: XattrsRef) -> Result<()> {
-        let earlier = match &name {
-            Some(name) => self.earlier(name, FileKind::Directory).await?,
-            None => self.previous.map(|snapshot| snapshot.root.clone()),
+    async fn name(&mut self, directory: &Path, found: ReadyName) -> Result<()> {
+        let ReadyName { name, earlier, read } = found;
+        let path = || directory.join(OsStr::from_bytes(name.as_bytes()));
+        match read {
+            ReadyRead::Gone => Ok(()),
+            ReadyRead::Skipped(why) => {
+                self.skipped.push((path(), why));
+                Ok(())
+            }
+            ReadyRead::Node { meta, content, xattrs, warnings } => {
+                self.skipped.extend(warnings.into_iter().map(|why| (path(), why)));
+                let several = meta.nlink > 1 && self.scanned.several.contains_key(&meta.place);
+                let target = match several {
+                    true => self.several(earlier, meta, content, xattrs).await?,
+                    false => Target::Node(self.single(earlier, meta, content, xattrs).await?),
+                };
+                self.add(Entry { name, target }).await
+            }
+        }
+    }
+
+    async fn enter(
+        &mut self,
+        name: Option<Name>,
+        meta: Meta,
+        xattrs: XattrsRef,
+        earlier: Option<Earlier>,
+    ) -> Result<()> {
+        let ino = match &name {
+            None => Ino::ROOT,
+            Some(_) => self.numbers.give(earlier.as_ref(), FileKind::Directory).await?,
         };
-        let tree = match earlier.as_ref().map(|node| &node.body) {
-            Some(Body::Directory(subtree)) => Some(subtree.tree),
-            _ => None,
-        };
-        let ino = match (&name, earlier) {
-            (None, _) => Ino::ROOT,
-            (Some(_), Some(earlier)) => earlier.ino,
-            (Some(_), None) => self.numbers.fresh().await?,
-        };
-        let previous = tree.map(|tree| Previous { entries: Entries::new(self.objects, tree), next: None });
         let node = node(ino, &meta, Body::Fifo, xattrs);
-        self.stack.push(Frame { name, node, builder: Builder::new(self.objects), previous });
+        self.stack.push(Frame { name, node, builder: Builder::new(self.objects) });
         Ok(())
     }
 
@@ -296,44 +367,32 @@ impl<'a> Assembler<'a> {
         Ok(())
     }
 
-    /// What the earlier snapshot has under `name` in this directory, if it is of the same kind.
-    async fn earlier(&mut self, name: &Name, kind: FileKind) -> Result<Option<Node>> {
-        let Some(previous) = self.stack.last_mut().and_then(|frame| frame.previous.as_mut()) else { return Ok(None) };
-        let Some(entry) = previous.find(name).await? else { return Ok(None) };
-        let linked = matches!(entry.target, Target::Link(_));
-        let links = self.previous.and_then(|snapshot| snapshot.links.as_ref());
-        let node = tree::target_node(self.objects, links, entry.target).await?;
-        let free = node.body.kind() == kind && (!linked || self.numbers.used.insert(node.ino));
-        Ok(free.then_some(node))
-    }
-
-    async fn number(&mut self, name: &Name, kind: FileKind) -> Result<Ino> {
-        match self.earlier(name, kind).await? {
-            Some(earlier) => Ok(earlier.ino),
-            None => self.numbers.fresh().await,
-        }
-    }
-
-    async fn single(&mut self, name: &Name, meta: Meta, content: Option<Content>, xattrs: XattrsRef) -> Result<Node> {
-        let ino = self.number(name, meta.kind).await?;
+    async fn single(
+        &mut self,
+        earlier: Option<Earlier>,
+        meta: Meta,
+        content: Option<Content>,
+        xattrs: XattrsRef,
+    ) -> Result<Node> {
+        let ino = self.numbers.give(earlier.as_ref(), meta.kind).await?;
         Ok(node(ino, &meta, body(&meta, content)?, xattrs))
     }
 
     /// One name of an inode that has several.
     async fn several(
         &mut self,
-        name: &Name,
+        earlier: Option<Earlier>,
         meta: Meta,
         content: Option<Content>,
         xattrs: XattrsRef,
     ) -> Result<Target> {
         if !self.links.contains_key(&meta.place) {
-            let ino = self.number(name, meta.kind).await?;
+            let ino = self.numbers.give(earlier.as_ref(), meta.kind).await?;
             self.links.insert(meta.place, Linked { ino, names: 0, node: None });
         }
         let linked = self.links.get_mut(&meta.place).expect("because it was just inserted");
         linked.names += 1;
-        if linked.node.is_none() && (content.is_some() || meta.kind != FileKind::File) {
+        if linked.node.is_none() && content.is_some() {
             let counted = content.as_ref().filter(|_| meta.kind == FileKind::File);
             self.done.bytes += counted.map_or(0, Content::size);
             linked.node = Some(node(linked.ino, &meta, body(&meta, content)?, xattrs));

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! walk      one thread: directories in order, beneath the root, no symlink followed
+//! beside    the earlier snapshot beside it: what has to be read?
 //! read      several threads: what each name is, file content cut into chunks
 //! assemble  objects and trees, in order; inode numbers kept from an earlier snapshot
 //! compare   has the folder changed since?
@@ -11,9 +12,14 @@
 //! files on their way, and by the inodes with several names. Nothing is written to the folder. A file that changes while it is
 //! read is read again; if it never rests, it is stored as last read and reported.
 
+pub mod archive;
 mod assemble;
+mod attributes;
+mod beside;
 mod compare;
 mod read;
+mod reuse;
+mod settle;
 mod walk;
 
 #[cfg(test)]
@@ -49,11 +55,13 @@ pub struct ImportOptions {
     pub skip: Vec<PathBuf>,
     /// Leave out what is on another file system than the folder.
     pub one_file_system: bool,
+    /// Read every file, also those that look as they did in the earlier snapshot.
+    pub reread: bool,
 }
 
 impl Default for ImportOptions {
     fn default() -> Self {
-        ImportOptions { excludes: GlobSet::empty(), skip: Vec::new(), one_file_system: true }
+        ImportOptions { excludes: GlobSet::empty(), skip: Vec::new(), one_file_system: true, reread: false }
     }
 }
 
@@ -92,7 +100,8 @@ pub async fn scan(folder: &Path, options: &ImportOptions) -> Result<Scanned> {
     scanned.await.map_err(|error| Error::new(Kind::Internal, "the scan of a folder died").because(error))?
 }
 
-/// Imports `folder`. Inodes keep the number they have in `previous` where path and kind are the same.
+/// Imports `folder`. Inodes keep the number they have in `previous` where path and kind are the same, and what looks as it
+/// did there is not read (see `beside`). The result counts on the objects of `previous`: publish it on top of that.
 pub async fn import(
     objects: &dyn NewObjects,
     inos: &dyn InoSource,
@@ -102,6 +111,6 @@ pub async fn import(
     progress: &OnProgress,
 ) -> Result<Imported> {
     let scanned = Arc::new(scan(folder, options).await?);
-    let events = read::start(folder, options, scanned.clone());
-    assemble::assemble(objects, inos, previous, &scanned, events, progress).await
+    let events = read::start(folder, options);
+    assemble::assemble(objects, inos, previous, &scanned, events, options.reread, progress).await
 }

@@ -1,49 +1,54 @@
 //! Reads names on several threads: what each is, and file content cut into chunks.
 //!
-//! The walk hands every name to the threads and, in the same order, to the assembler, which waits for each. Channels
-//! are short: whoever is ahead waits.
+//! The walk hands on what each directory holds, with what `stat` says, a batch at a time. Whoever knows the earlier snapshot
+//! decides what has to be read and gives the threads jobs: small files many at a time, a large one by itself, in
+//! pieces. Channels are short: whoever is ahead waits.
 
-use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::ops::Range;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver as JobReceiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use rustix::fs::{
-    AtFlags, Mode, OFlags, SeekFrom, fstat, lgetxattr, lgetxattr_query, llistxattr, llistxattr_query, openat,
-    readlinkat, seek, statat,
-};
+use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, fstat, openat, readlinkat, seek, statat};
 use rustix::io::{Errno, pread};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::oneshot;
 
+use super::attributes::{Of, xattrs};
+use super::settle::settle;
 use super::walk::{Meta, Visitor, walk};
 use super::{ImportOptions, Scanned};
 use crate::chunk::{Cutter, Step};
 use crate::error::{Error, Kind, Result};
 use crate::id::PlainDigest;
-use crate::limits::{CHUNK_MAX, INLINE_MAX, SYMLINK_MAX};
+use crate::limits::{CHUNK_MAX, CHUNK_MIN, INLINE_MAX, SYMLINK_MAX};
 use crate::name::Name;
 use crate::object::{FileKind, Xattrs};
 
-/// Names that the walk may be ahead of the assembler; each may hold an open directory.
-const NAMES_AHEAD: usize = 256;
+/// Batches that the walk may be ahead; each holds an open directory.
+const EVENTS_AHEAD: usize = 64;
+/// Names in one batch of a directory.
+const NAMES_AT_ONCE: usize = 128;
+/// Jobs that wait for a thread.
+const JOBS_AHEAD: usize = 16;
 /// Pieces of one file that wait for the assembler; with [`super::assemble::FILES_AT_ONCE`] this bounds the memory.
 const PIECES_AHEAD: usize = 2;
 /// Threads that read.
 const THREADS: Range<usize> = 2..8;
 /// A file that changes while it is read is read this often.
 const ATTEMPTS: usize = 3;
+/// A file of at most this size is one chunk, and read with others.
+pub(super) const SMALL_MAX: u64 = CHUNK_MIN as u64;
 
 /// What comes from the walk, in order.
 pub(super) enum Event {
     /// A directory begins.
     Enter { name: Option<Name>, meta: Meta, xattrs: Xattrs },
-    /// A name that is not a directory, with what is read of it.
-    Name { name: Name, path: PathBuf, pieces: Receiver<Piece> },
+    /// Names of the directory that are not directories, in order.
+    Names(Names),
     /// The directory ends.
     Leave,
     /// Something is left out or not stored as it is.
@@ -52,7 +57,15 @@ pub(super) enum Event {
     Failed(Error),
 }
 
-/// What comes from the reading of one name.
+/// Some names of one directory.
+pub(super) struct Names {
+    /// The directory, relative to the folder.
+    pub(super) path: Arc<Path>,
+    pub(super) directory: Arc<OwnedFd>,
+    pub(super) list: Vec<(Name, Meta)>,
+}
+
+/// What comes from the reading of a large file.
 pub(super) enum Piece {
     /// A chunk.
     Chunk(Bytes, PlainDigest),
@@ -68,6 +81,8 @@ pub(super) enum Piece {
 pub(super) enum Read {
     /// Content, target or kind, as `meta.kind` says.
     Node { meta: Meta, content: Held, xattrs: Xattrs, warnings: Vec<String> },
+    /// It has to be read in pieces.
+    Large,
     /// It is not imported.
     Skipped(String),
     /// It is gone.
@@ -80,38 +95,67 @@ pub(super) enum Read {
 pub(super) enum Held {
     /// There is none, or here it is: a short file, or the target of a symlink.
     Here(Bytes),
+    /// A small file, which is one chunk.
+    Chunk(Bytes, PlainDigest),
     /// In the pieces that came before.
     Pieces,
-    /// With another name of the same inode.
-    Elsewhere,
 }
 
 struct Job {
     directory: Arc<OwnedFd>,
-    name: CString,
-    pieces: Sender<Piece>,
+    work: Work,
 }
 
-/// Inodes with several names: those that the folder has, and those whose content some thread reads.
-struct Shared {
-    scanned: Arc<Scanned>,
-    claimed: Mutex<HashSet<(u64, u64)>>,
+enum Work {
+    Small(Vec<Name>, oneshot::Sender<Vec<Read>>),
+    Large(Name, Sender<Piece>),
 }
 
-/// Starts walking and reading. Everything ends when the receiver is dropped.
-pub(super) fn start(folder: &Path, options: &ImportOptions, scanned: Arc<Scanned>) -> Receiver<Event> {
-    let (events, receiver) = channel(NAMES_AHEAD);
-    let (jobs, queue) = sync_channel(NAMES_AHEAD);
-    let queue = Arc::new(Mutex::new(queue));
-    let shared = Arc::new(Shared { scanned, claimed: Mutex::default() });
-    let cores = std::thread::available_parallelism().map_or(THREADS.start, usize::from);
-    for _ in 0..cores.clamp(THREADS.start, THREADS.end) {
-        let (queue, shared) = (queue.clone(), shared.clone());
-        tokio::task::spawn_blocking(move || work(&queue, &shared));
+/// The threads that read. They end when this is dropped.
+pub(super) struct Readers(Sender<Job>);
+
+impl Readers {
+    pub(super) fn start(scanned: &Arc<Scanned>) -> Readers {
+        let (jobs, queue) = channel(JOBS_AHEAD);
+        let queue = Arc::new(Mutex::new(queue));
+        let cores = std::thread::available_parallelism().map_or(THREADS.start, usize::from);
+        for _ in 0..cores.clamp(THREADS.start, THREADS.end) {
+            let (queue, scanned) = (queue.clone(), scanned.clone());
+            tokio::task::spawn_blocking(move || work(&queue, &scanned));
+        }
+        Readers(jobs)
     }
+
+    /// Reads small files, symlinks and the like: one answer for each name, in order.
+    pub(super) async fn small(&self, directory: Arc<OwnedFd>, names: Vec<Name>) -> Result<Vec<Read>> {
+        let (sender, answer) = oneshot::channel();
+        self.give(Job { directory, work: Work::Small(names, sender) }).await?;
+        answer.await.map_err(|_| dead())
+    }
+
+    /// Reads a file of any size.
+    pub(super) async fn large(&self, directory: Arc<OwnedFd>, name: Name) -> Result<Receiver<Piece>> {
+        let (sender, pieces) = channel(PIECES_AHEAD);
+        self.give(Job { directory, work: Work::Large(name, sender) }).await?;
+        Ok(pieces)
+    }
+
+    async fn give(&self, job: Job) -> Result<()> {
+        self.0.send(job).await.map_err(|_| dead())
+    }
+}
+
+/// A reading thread ended before it answered.
+pub(super) fn dead() -> Error {
+    Error::new(Kind::Internal, "a thread that reads files has died")
+}
+
+/// Starts walking. The walk ends when the receiver is dropped.
+pub(super) fn start(folder: &Path, options: &ImportOptions) -> Receiver<Event> {
+    let (events, receiver) = channel(EVENTS_AHEAD);
     let (folder, options) = (folder.to_owned(), options.clone());
     tokio::task::spawn_blocking(move || {
-        let mut feeder = Feeder { events, jobs };
+        let mut feeder = Feeder { events, names: None };
         if let Err(error) = walk(&folder, &options, &mut feeder) {
             // Nobody listens if the assembler stopped the walk.
             let _ = feeder.events.blocking_send(Event::Failed(error));
@@ -123,7 +167,8 @@ pub(super) fn start(folder: &Path, options: &ImportOptions, scanned: Arc<Scanned
 /// The visitor that hands out names.
 struct Feeder {
     events: Sender<Event>,
-    jobs: SyncSender<Job>,
+    /// Names that are not handed out yet.
+    names: Option<Names>,
 }
 
 fn stopped() -> Error {
@@ -131,24 +176,45 @@ fn stopped() -> Error {
 }
 
 impl Feeder {
-    fn send(&self, event: Event) -> Result<()> {
+    fn send(&mut self, event: Event) -> Result<()> {
+        if let Some(names) = self.names.take() {
+            self.events.blocking_send(Event::Names(names)).map_err(|_| stopped())?;
+        }
         self.events.blocking_send(event).map_err(|_| stopped())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        match self.names.take() {
+            Some(names) => self.send(Event::Names(names)),
+            None => Ok(()),
+        }
     }
 }
 
 impl Visitor for Feeder {
     fn enter(&mut self, path: &Path, directory: &Arc<OwnedFd>, meta: Meta) -> Result<()> {
         let name = path.file_name().map(|name| Name::new(name.as_bytes())).transpose()?;
-        let (xattrs, warnings) = xattrs(&format!("/proc/self/fd/{}", directory.as_raw_fd()).into_bytes(), true);
+        let (xattrs, warnings) = xattrs(&Of::Open(directory));
         self.send(Event::Enter { name, meta, xattrs })?;
         warnings.into_iter().try_for_each(|why| self.send(Event::Skipped(path.to_owned(), why)))
     }
 
     fn name(&mut self, path: &Path, directory: &Arc<OwnedFd>, name: &CStr) -> Result<()> {
-        let (sender, pieces) = channel(PIECES_AHEAD);
-        self.send(Event::Name { name: Name::new(name.to_bytes())?, path: path.to_owned(), pieces })?;
-        let job = Job { directory: directory.clone(), name: name.to_owned(), pieces: sender };
-        self.jobs.send(job).map_err(|_| stopped())
+        let meta = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Meta::new(&stat)?,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return self.skipped(path, format!("it cannot be read: {errno}")),
+        };
+        if let Some(why) = not_imported(meta.kind) {
+            return self.skipped(path, why.into());
+        }
+        let names = self.names.get_or_insert_with(|| Names {
+            path: path.parent().unwrap_or(Path::new("")).into(),
+            directory: directory.clone(),
+            list: Vec::new(),
+        });
+        names.list.push((Name::new(name.to_bytes())?, meta));
+        if names.list.len() >= NAMES_AT_ONCE { self.flush() } else { Ok(()) }
     }
 
     fn leave(&mut self) -> Result<()> {
@@ -160,21 +226,56 @@ impl Visitor for Feeder {
     }
 }
 
-/// One thread: reads names until the walk is over.
-fn work(queue: &Mutex<JobReceiver<Job>>, shared: &Shared) {
+fn not_imported(kind: FileKind) -> Option<&'static str> {
+    match kind {
+        FileKind::File | FileKind::Symlink | FileKind::Fifo => None,
+        FileKind::Socket => Some("sockets are not imported"),
+        FileKind::CharDevice | FileKind::BlockDevice => Some("device nodes are not imported"),
+        FileKind::Directory => Some("it became a directory while it was read"),
+    }
+}
+
+/// One thread: reads until nobody has jobs any more.
+fn work(queue: &Mutex<Receiver<Job>>, scanned: &Scanned) {
     loop {
         let job = match queue.lock() {
-            Ok(queue) => queue.recv(),
+            Ok(mut queue) => queue.blocking_recv(),
             Err(_) => return,
         };
-        let Ok(job) = job else { return };
-        let read = read(&job, shared).unwrap_or_else(|error| match error {
-            Trouble::Errno(Errno::NOENT) => Read::Gone,
-            Trouble::Errno(errno) => Read::Skipped(format!("it cannot be read: {errno}")),
-            Trouble::Fatal(error) => Read::Failed(error),
-        });
+        let Some(job) = job else { return };
         // If nobody listens, the import was stopped.
-        let _ = job.pieces.blocking_send(Piece::Done(read));
+        match job.work {
+            Work::Small(names, answer) => {
+                let read = |name: &Name| outcome(read(&Place::new(&job.directory, name), None, scanned));
+                let _ = answer.send(names.iter().map(read).collect());
+            }
+            Work::Large(name, pieces) => {
+                let read = outcome(read(&Place::new(&job.directory, &name), Some(&pieces), scanned));
+                let _ = pieces.blocking_send(Piece::Done(read));
+            }
+        }
+    }
+}
+
+fn outcome(read: Result<Read, Trouble>) -> Read {
+    read.unwrap_or_else(|trouble| match trouble {
+        Trouble::Errno(Errno::NOENT) => Read::Gone,
+        Trouble::Errno(errno) => Read::Skipped(format!("it cannot be read: {errno}")),
+        Trouble::Fatal(error) => Read::Failed(error),
+    })
+}
+
+/// A name of an open directory.
+struct Place<'a> {
+    directory: &'a OwnedFd,
+    name: &'a Name,
+    c_name: CString,
+}
+
+impl<'a> Place<'a> {
+    fn new(directory: &'a OwnedFd, name: &'a Name) -> Self {
+        let c_name = CString::new(name.as_bytes()).expect("because a name holds no NUL");
+        Place { directory, name, c_name }
     }
 }
 
@@ -197,61 +298,57 @@ impl From<Error> for Trouble {
     }
 }
 
-fn read(job: &Job, shared: &Shared) -> Result<Read, Trouble> {
-    let meta = Meta::new(&statat(&*job.directory, &*job.name, AtFlags::SYMLINK_NOFOLLOW)?)?;
+fn read(place: &Place<'_>, pieces: Option<&Sender<Piece>>, scanned: &Scanned) -> Result<Read, Trouble> {
+    let meta = Meta::new(&statat(place.directory, &*place.c_name, AtFlags::SYMLINK_NOFOLLOW)?)?;
+    if let Some(why) = not_imported(meta.kind) {
+        return Ok(Read::Skipped(why.into()));
+    }
     let content = match meta.kind {
-        FileKind::File => return read_file(job, shared),
+        FileKind::File => return read_file(place, pieces, scanned),
         FileKind::Symlink => {
-            let target = readlinkat(&*job.directory, &*job.name, Vec::new())?.into_bytes();
+            let target = readlinkat(place.directory, &*place.c_name, Vec::new())?.into_bytes();
             if target.len() > SYMLINK_MAX {
                 return Ok(Read::Skipped("its target is too long for a symbolic link".into()));
             }
             Held::Here(target.into())
         }
-        FileKind::Fifo => Held::Here(Bytes::new()),
-        FileKind::Socket => return Ok(Read::Skipped("sockets are not imported".into())),
-        FileKind::CharDevice | FileKind::BlockDevice => {
-            return Ok(Read::Skipped("device nodes are not imported".into()));
-        }
-        FileKind::Directory => return Ok(Read::Skipped("it became a directory while it was read".into())),
+        _ => Held::Here(Bytes::new()),
     };
-    let (xattrs, warnings) = xattrs(&proc_path(job), false);
+    let (xattrs, warnings) = xattrs(&Of::Name(place.directory, place.name));
     Ok(Read::Node { meta, content, xattrs, warnings })
 }
 
-fn read_file(job: &Job, shared: &Shared) -> Result<Read, Trouble> {
+fn read_file(place: &Place<'_>, pieces: Option<&Sender<Piece>>, scanned: &Scanned) -> Result<Read, Trouble> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = openat(&*job.directory, &*job.name, flags, Mode::empty())?;
+    let file = openat(place.directory, &*place.c_name, flags, Mode::empty())?;
     let mut before = Meta::new(&fstat(&file)?)?;
     if before.kind != FileKind::File {
         return Ok(Read::Skipped("it became another kind of file while it was read".into()));
     }
-    let several = before.nlink > 1 && shared.scanned.several.contains_key(&before.place);
-    if several && !shared.claimed.lock().map_err(|_| stopped())?.insert(before.place) {
-        let (xattrs, warnings) = xattrs(&proc_path(job), false);
-        return Ok(Read::Node { meta: before, content: Held::Elsewhere, xattrs, warnings });
-    }
+    let several = before.nlink > 1 && scanned.several.contains_key(&before.place);
     let failed = |errno: Errno| match several {
         // Other names count on the content of this one.
-        true => Trouble::Fatal(Error::io(format!("{:?} cannot be read", job.name), errno.into())),
+        true => Trouble::Fatal(Error::io(format!("{:?} cannot be read", place.name), errno.into())),
         false => Trouble::Errno(errno),
     };
     for attempt in 1.. {
-        let content = read_content(job, &file, &before).map_err(|trouble| match trouble {
+        settle(&before);
+        let content = read_content(&file, &before, pieces).map_err(|trouble| match trouble {
             Trouble::Errno(errno) => failed(errno),
             fatal => fatal,
         })?;
-        let (xattrs, mut warnings) = xattrs(&proc_path(job), false);
+        let (xattrs, mut warnings) = xattrs(&Of::Open(&file));
         let after = Meta::new(&fstat(&file).map_err(failed)?)?;
         let rested = (after.size, after.mtime, after.ctime) == (before.size, before.mtime, before.ctime);
-        match content {
-            Some(content) if rested || attempt >= ATTEMPTS => {
+        match (content, pieces) {
+            (Content::Large, _) => return Ok(Read::Large),
+            (Content::Held(content), _) if rested || attempt >= ATTEMPTS => {
                 if !rested {
                     warnings.push("it changed whenever it was read: what is stored may mix old and new content".into());
                 }
                 return Ok(Read::Node { meta: before, content, xattrs, warnings });
             }
-            None if attempt >= ATTEMPTS => {
+            (Content::Shrank, _) if attempt >= ATTEMPTS => {
                 let why = "it shrank whenever it was read".to_string();
                 return if several {
                     Err(Trouble::Fatal(Error::new(Kind::Conflict, why)))
@@ -259,45 +356,70 @@ fn read_file(job: &Job, shared: &Shared) -> Result<Read, Trouble> {
                     Ok(Read::Skipped(why))
                 };
             }
-            _ => send(job, Piece::Again)?,
+            (_, Some(pieces)) => send(pieces, Piece::Again)?,
+            (_, None) => {}
         }
         before = after;
     }
     unreachable!("because the last attempt returns")
 }
 
-fn send(job: &Job, piece: Piece) -> Result<(), Trouble> {
-    job.pieces.blocking_send(piece).map_err(|_| Trouble::Fatal(stopped()))
+fn send(pieces: &Sender<Piece>, piece: Piece) -> Result<(), Trouble> {
+    pieces.blocking_send(piece).map_err(|_| Trouble::Fatal(stopped()))
 }
 
-/// Reads as many bytes as the file had when it was opened; `None` if it has become shorter.
-fn read_content(job: &Job, file: &OwnedFd, meta: &Meta) -> Result<Option<Held>, Trouble> {
+enum Content {
+    Held(Held),
+    /// It must be read in pieces, which nobody takes here.
+    Large,
+    /// It has become shorter than it was when it was opened.
+    Shrank,
+}
+
+/// Reads as many bytes as the file had when it was looked at.
+fn read_content(file: &OwnedFd, meta: &Meta, pieces: Option<&Sender<Piece>>) -> Result<Content, Trouble> {
+    let holes = match meta.size > INLINE_MAX as u64 && meta.blocks * 512 < meta.size {
+        true => holes(file, meta.size)?,
+        false => Vec::new(),
+    };
+    let Some(pieces) = pieces.filter(|_| meta.size > INLINE_MAX as u64) else {
+        if meta.size > SMALL_MAX || !holes.is_empty() {
+            return Ok(Content::Large);
+        }
+        let mut buffer = vec![0; meta.size as usize];
+        if !read_exactly(file, 0, &mut buffer)? {
+            return Ok(Content::Shrank);
+        }
+        return Ok(Content::Held(match buffer.len() <= INLINE_MAX {
+            true => Held::Here(buffer.into()),
+            false => {
+                let digest = PlainDigest::of(&buffer);
+                Held::Chunk(buffer.into(), digest)
+            }
+        }));
+    };
     let mut buffer = vec![0; CHUNK_MAX.min(meta.size as usize)];
-    if meta.size <= INLINE_MAX as u64 {
-        return Ok(read_exactly(file, 0, &mut buffer)?.then(|| Held::Here(buffer.into())));
-    }
-    let holes = if meta.blocks * 512 < meta.size { holes(file, meta.size)? } else { Vec::new() };
     let mut cutter = Cutter::new(meta.size, &holes);
     while let Some(step) = cutter.step() {
         match step {
             Step::Read(range) => {
                 let part = &mut buffer[..(range.end - range.start) as usize];
                 if !read_exactly(file, range.start, part)? {
-                    return Ok(None);
+                    return Ok(Content::Shrank);
                 }
                 cutter.feed(part);
             }
             Step::New(bytes) => {
                 let digest = PlainDigest::of(&bytes);
-                send(job, Piece::Chunk(bytes, digest))?;
+                send(pieces, Piece::Chunk(bytes, digest))?;
             }
-            Step::Hole(length) => send(job, Piece::Hole(length))?,
+            Step::Hole(length) => send(pieces, Piece::Hole(length))?,
             Step::Kept(_) => {
                 return Err(Error::new(Kind::Internal, "a cutter without a past kept a chunk").into());
             }
         }
     }
-    Ok(Some(Held::Pieces))
+    Ok(Content::Held(Held::Pieces))
 }
 
 /// Fills `buffer` from `offset`; false if the file ends before.
@@ -336,61 +458,4 @@ fn holes(file: &OwnedFd, size: u64) -> rustix::io::Result<Vec<Range<u64>>> {
         position = data.max(position + 1);
     }
     Ok(holes)
-}
-
-/// A path that names the job's file whatever has happened to the directories above it.
-fn proc_path(job: &Job) -> Vec<u8> {
-    let mut path = format!("/proc/self/fd/{}/", job.directory.as_raw_fd()).into_bytes();
-    path.extend_from_slice(job.name.to_bytes());
-    path
-}
-
-/// The extended attributes of a file, without following a symlink as its last part, and what could not be kept.
-fn xattrs(path: &[u8], follow: bool) -> (Xattrs, Vec<String>) {
-    let mut path = path.to_vec();
-    if follow {
-        // The link in /proc stands for the directory itself.
-        path.extend_from_slice(b"/.");
-    }
-    let mut found = Xattrs::default();
-    let mut warnings = Vec::new();
-    let names = match sized(|| llistxattr_query(&*path), |buffer| llistxattr(&*path, buffer)) {
-        Ok(names) => names,
-        Err(Errno::OPNOTSUPP | Errno::NOENT) => return (found, warnings),
-        Err(errno) => {
-            warnings.push(format!("its extended attributes cannot be read: {errno}"));
-            return (found, warnings);
-        }
-    };
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let shown = String::from_utf8_lossy(name);
-        match sized(|| lgetxattr_query(&*path, name), |buffer| lgetxattr(&*path, name, buffer)) {
-            Ok(value) => {
-                if let Err(error) = found.set(name, &value) {
-                    warnings.push(format!("its extended attribute {shown} is not kept: {error}"));
-                }
-            }
-            Err(Errno::NODATA) => {}
-            Err(errno) => warnings.push(format!("its extended attribute {shown} cannot be read: {errno}")),
-        }
-    }
-    (found, warnings)
-}
-
-/// Asks for a size, then for that many bytes; again if they have become more.
-fn sized(
-    size: impl Fn() -> rustix::io::Result<usize>,
-    get: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
-) -> rustix::io::Result<Vec<u8>> {
-    loop {
-        let mut buffer = vec![0; size()?];
-        match get(&mut buffer) {
-            Ok(length) => {
-                buffer.truncate(length);
-                return Ok(buffer);
-            }
-            Err(Errno::RANGE) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
 }

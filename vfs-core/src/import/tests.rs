@@ -1,5 +1,7 @@
 //! Folders with everything in them, imported; what cannot be kept; what changes meanwhile.
 
+mod unchanged;
+
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
@@ -302,7 +304,8 @@ async fn a_file_that_changes_is_never_stored_torn_in_silence() {
     for _ in 0..5 {
         let imported = import_all(&objects, &Counter::default(), folder.path()).await;
         let bytes = content(&objects, &at(&objects, &imported, b"restless").await).await;
-        let torn = bytes.iter().any(|byte| *byte != bytes[0]);
+        // At any moment the file holds one round, or the beginning of one and the rest of the round before.
+        let torn = bytes.windows(2).filter(|pair| pair[0] != pair[1]).count() > 1;
         assert!(!torn || imported.skipped.len() == 1, "a mixed file was stored without a word");
         reported += imported.skipped.len();
     }

@@ -13,6 +13,8 @@
 //! checked against the input before it is used, and no allocation is larger than the input pays for.
 
 mod stored;
+#[cfg(feature = "testing")]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

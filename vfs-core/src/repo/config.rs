@@ -13,10 +13,10 @@ const NO_WRAPPING: &str = "none";
 
 /// What the config object says.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Config {
+pub(crate) struct Config {
     format: u32,
-    pub(super) repo: RepoId,
-    pub(super) tenant: TenantId,
+    pub(crate) repo: RepoId,
+    pub(crate) tenant: TenantId,
     id_key: WrappedKey,
 }
 
@@ -33,7 +33,7 @@ impl Config {
     }
 
     /// The tenant's secret.
-    pub(super) fn secret(&self) -> Result<[u8; 32]> {
+    pub(crate) fn secret(&self) -> Result<[u8; 32]> {
         if self.id_key.wrapping != NO_WRAPPING {
             let message = format!("the id key is wrapped with {:?}: a newer Esker is needed", self.id_key.wrapping);
             return Err(Error::new(Kind::Unsupported, message));
@@ -45,7 +45,7 @@ impl Config {
     }
 
     /// The config of the bucket, if it has one.
-    pub(super) async fn read(bucket: &Bucket) -> Result<Option<Config>> {
+    pub(crate) async fn read(bucket: &Bucket) -> Result<Option<Config>> {
         let bytes = match bucket.get(NAME).await {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == Kind::NotFound => return Ok(None),

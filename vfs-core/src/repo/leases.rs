@@ -46,15 +46,18 @@ impl Repo {
             base: head.snapshot,
         };
         leases::put(&mut transaction, &lease).await?;
+        let quota = self.allowance(&mut transaction, workspace).await?;
         self.database().commit(transaction).await?;
         self.inner.sessions.forget(workspace);
         self.inner.connected.lock().retain(|connected| connected.0 != workspace);
+        self.warm_up(head.snapshot).await;
         Ok(Attached {
             lease: Lease { workspace, holder, epoch: head.epoch },
             name,
             head: head.snapshot,
             snapshot: self.snapshot(head.snapshot).await?,
             position: head.covered.filter(|covered| covered.0 == holder).map_or(0, |covered| covered.1),
+            quota,
         })
     }
 
@@ -80,11 +83,16 @@ impl Repo {
     }
 
     /// Whether nobody else may take the workspace yet.
-    pub(super) fn is_live(&self, lease: &LeaseRow, now: Time) -> bool {
+    pub(crate) fn is_live(&self, lease: &LeaseRow, now: Time) -> bool {
         let age_nanos = now.as_nanos() - lease.last_seen.as_nanos();
         // A clock that jumped back must not make a lease immortal.
         let young = age_nanos.unsigned_abs() < LEASE_TTL.as_nanos();
         young || self.inner.connected.lock().contains(&(lease.workspace, lease.holder, lease.epoch))
+    }
+
+    /// Whether the control connection of any holder of a workspace is open.
+    pub(crate) fn is_connected(&self, workspace: WorkspaceId) -> bool {
+        self.inner.connected.lock().iter().any(|connected| connected.0 == workspace)
     }
 
     pub(super) fn lease_info(&self, row: &LeaseRow) -> LeaseInfo {
@@ -112,7 +120,7 @@ pub(super) async fn current(connection: &mut Connection, lease: &Lease) -> Resul
 }
 
 /// The refusal that names the holder.
-pub(super) fn held(name: &str, lease: &LeaseRow) -> Error {
+pub(crate) fn held(name: &str, lease: &LeaseRow) -> Error {
     let message = format!(
         "the workspace {name} is mounted at {} on {} by process {}: unmount it there first",
         lease.mountpoint, lease.host, lease.pid

@@ -1,24 +1,31 @@
 //! The façade: opens bucket and database, hands out workspaces, and holds the one publish.
 
 mod base;
-mod chance;
-mod config;
+mod bundles;
+pub(crate) mod chance;
+pub(crate) mod chosen;
+pub(crate) mod config;
+#[cfg(feature = "testing")]
+pub(crate) mod decoders;
 mod documents;
 mod history;
-mod leases;
-mod moves;
-mod open;
-mod publish;
+pub(crate) mod leases;
+pub(crate) mod moves;
+pub(crate) mod open;
+pub(crate) mod publish;
+mod quotas;
 mod retention;
 mod sessions;
+mod statistics;
 mod tags;
 #[cfg(test)]
 pub(crate) mod tests;
-mod workspaces;
+pub(crate) mod workspaces;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
@@ -28,15 +35,17 @@ use crate::clock::{Clock, Time};
 use crate::db::Database;
 use crate::error::Result;
 use crate::id::{HolderId, RepoId, SessionId, SnapshotId, TenantId, WorkspaceId};
+use crate::limits::LEFTOVER_AGE;
 use crate::object::{Ino, Node, Snapshot, Subtree};
 use crate::objects::Objects;
 use crate::progress::OnProgress;
 use crate::store::{Batch, Store};
 
-pub use crate::check::{CheckOptions, CheckReport, Damage};
+pub use crate::check::{CheckOptions, CheckReport, Damage, Severity, Share};
 pub use crate::db::HistoryRow;
 use crate::gc::Surroundings;
 pub use crate::gc::{GcOptions, GcReport, RemovedRows, RetentionRules};
+pub use statistics::{LastGc, Logical, ObjectStatistics, Statistics};
 
 /// A bucket and a database. Clones are the same repo.
 #[derive(Clone)]
@@ -57,6 +66,8 @@ struct Inner {
     sessions: publish::Sessions,
     /// Sessions that have new events, for whoever follows them.
     news: broadcast::Sender<SessionId>,
+    /// Statistics that were made a moment ago.
+    statistics: tokio::sync::Mutex<Option<Statistics>>,
 }
 
 /// How a repo is opened.
@@ -67,6 +78,9 @@ pub struct RepoOptions {
     /// URL of the bucket (`file:///…`, `s3://bucket/prefix`, `memory:///`); `None` means what the data folder
     /// remembers, and at first `<data>/bucket`.
     pub bucket: Option<String>,
+    /// URL of a team's database (`postgres://user:password@host/database`); `None` means what the data folder
+    /// remembers, and at first SQLite in the folder itself.
+    pub database: Option<String>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -156,6 +170,13 @@ impl Repo {
     /// A repo that is gone when its last clone is.
     pub async fn in_memory(clock: Arc<dyn Clock>) -> Result<Repo> {
         open::in_memory(clock).await
+    }
+
+    /// The repo of this database and this bucket. One engine of several: each has a value of its own.
+    #[cfg(feature = "testing")]
+    pub async fn open_with(database: Database, bucket: crate::bucket::Bucket, clock: Arc<dyn Clock>) -> Result<Repo> {
+        let remember = bucket.url().to_owned();
+        open::assemble(database, bucket, &remember, clock).await
     }
 
     /// The objects.
@@ -306,13 +327,51 @@ impl Repo {
     /// Condemns packs that nothing reaches and deletes those whose grace period is over. Any doubt deletes nothing.
     pub async fn gc(&self, options: GcOptions, progress: &OnProgress) -> Result<GcReport> {
         self.inner.sessions.forget_idle(self.now());
+        self.refuse_if_taken_over().await?;
+        if options.delete {
+            let before = Time::from_nanos(self.now().as_nanos() - LEFTOVER_AGE.as_nanos() as i128);
+            self.store().bucket().remove_leftovers(before).await?;
+        }
         let surroundings = Surroundings { bases: self.inner.sessions.bases(), ..Surroundings::default() };
-        crate::gc::gc(self.store(), options, surroundings, progress).await
+        let report = crate::gc::gc(self.store(), options, surroundings, progress).await?;
+        self.remember_gc(&report).await?;
+        Ok(report)
     }
 
-    /// Looks for damage; changes nothing.
+    /// Keeps what is read from a remote bucket in a folder of this machine, in at most so many bytes; 0 keeps nothing.
+    /// `Busy` if another engine has the folder. Once for a repo.
+    pub fn cache_reads(&self, folder: &Path, limit_bytes: u64) -> Result<()> {
+        self.store().cache_in(folder, limit_bytes)
+    }
+
+    /// How much there is, and what it took. Adds up the whole index: a second for some million objects.
+    pub async fn statistics(&self) -> Result<Statistics> {
+        self.add_up(Duration::ZERO).await
+    }
+
+    /// Statistics whose sums may be so old; counters are always new.
+    pub async fn recent_statistics(&self, age: Duration) -> Result<Statistics> {
+        self.add_up(age).await
+    }
+
+    /// Looks for damage; repairs nothing.
     pub async fn check(&self, options: CheckOptions, progress: &OnProgress) -> Result<CheckReport> {
-        crate::check::check(self.store(), options, progress).await
+        crate::check::check(self.store(), options, Share::default(), progress).await
+    }
+
+    /// Looks for damage, with the bytes of a share of the packs.
+    pub async fn check_share(&self, share: Share, progress: &OnProgress) -> Result<CheckReport> {
+        crate::check::check(self.store(), CheckOptions { full: true }, share, progress).await
+    }
+
+    /// `Denied` if a rebuild has taken the bucket over since this repo was opened: its packs look like garbage here.
+    pub(crate) async fn refuse_if_taken_over(&self) -> Result<()> {
+        let own = {
+            let mut connection = self.database().read().await?;
+            crate::db::meta::get(&mut connection, crate::rebuild::owner::OWNER).await?
+        };
+        let own = own.and_then(|number| number.parse().ok()).unwrap_or(0);
+        crate::rebuild::owner::check(self.store().bucket(), self.tenant(), own).await
     }
 
     pub(crate) fn database(&self) -> &Database {

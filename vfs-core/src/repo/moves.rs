@@ -8,16 +8,18 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::leases::{current, held};
+use super::publish::INO_FIRST;
 use super::{HistoryRow, Repo};
 use crate::base::{Lease, PublishNote};
 use crate::clock::Time;
 use crate::db::{Connection, RefRow, counters, history, leases, packs, refs, workspaces};
 use crate::error::{Error, Kind, Result};
 use crate::id::{HolderId, PackId, SnapshotId, WorkspaceId};
+use crate::quota::Usage;
 
 /// Who moves a ref.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Mover<'a> {
+pub(crate) enum Mover<'a> {
     /// The holder, which has published up to this position.
     Holder(&'a Lease, u64),
     /// Somebody who acts beside a holder that is told.
@@ -27,47 +29,86 @@ pub(super) enum Mover<'a> {
 }
 
 /// One move.
-pub(super) struct Move<'a> {
-    pub(super) workspace: WorkspaceId,
-    pub(super) mover: Mover<'a>,
-    pub(super) expected: SnapshotId,
-    pub(super) snapshot: SnapshotId,
-    pub(super) time: Time,
-    pub(super) note: &'a PublishNote,
+pub(crate) struct Move<'a> {
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) mover: Mover<'a>,
+    pub(crate) expected: SnapshotId,
+    pub(crate) snapshot: SnapshotId,
+    /// What the workspace holds before the move, and after it.
+    pub(crate) usage: (Usage, Usage),
+    pub(crate) time: Time,
+    pub(crate) note: &'a PublishNote,
     /// Packs that the new snapshot counts on.
-    pub(super) packs: &'a BTreeSet<PackId>,
+    pub(crate) packs: &'a BTreeSet<PackId>,
     /// A snapshot that must be in some history when the ref moves.
-    pub(super) source: Option<SnapshotId>,
+    pub(crate) source: Option<SnapshotId>,
     /// Keep the head before as a named row with this message.
-    pub(super) keep_expected: Option<String>,
+    pub(crate) keep_expected: Option<String>,
 }
 
 /// What the ref log says about one move; enough to find the newest head without the database.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct RefLogEntry {
-    pub(super) format: u32,
-    pub(super) workspace: WorkspaceId,
-    pub(super) name: String,
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RefLogEntry {
+    pub(crate) format: u32,
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) name: String,
     /// `None`: the workspace was deleted.
-    pub(super) snapshot: Option<SnapshotId>,
-    pub(super) parent: Option<SnapshotId>,
-    pub(super) epoch: u64,
-    pub(super) sequence: u64,
-    pub(super) time: Time,
-    pub(super) holder: Option<HolderId>,
-    pub(super) position: u64,
+    pub(crate) snapshot: Option<SnapshotId>,
+    pub(crate) parent: Option<SnapshotId>,
+    pub(crate) epoch: u64,
+    pub(crate) sequence: u64,
+    pub(crate) time: Time,
+    pub(crate) holder: Option<HolderId>,
+    pub(crate) position: u64,
+    /// The next free inode number when this was written; older entries lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ino: Option<u64>,
+    /// BLAKE3 of the entry without this field, so that a flipped bit shows; older entries lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<String>,
+}
+
+impl RefLogEntry {
+    /// The part of its name in the bucket that follows the tenant. Its name ends with the start of the snapshot's id: a
+    /// move that was cut off before its transaction may have taken epoch and sequence already.
+    pub(crate) fn name_in_bucket(&self) -> String {
+        let last = self.snapshot.map_or_else(|| "deleted".to_owned(), |snapshot| snapshot.to_hex()[..16].to_owned());
+        format!("/reflog/{}/{:016x}-{:016x}-{last}", self.workspace, self.epoch, self.sequence)
+    }
+
+    fn computed_digest(&self) -> Result<String> {
+        let bare = RefLogEntry { digest: None, ..self.clone() };
+        Ok(blake3::hash(&bare.to_bytes()?).to_hex()[..32].to_owned())
+    }
+
+    /// Whether the digest is right, if it has one.
+    pub(crate) fn is_sealed_right(&self) -> Result<bool> {
+        Ok(match &self.digest {
+            Some(digest) => *digest == self.computed_digest()?,
+            None => true,
+        })
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self)
+            .map_err(|error| Error::new(Kind::Internal, "a ref log entry could not be written").because(error))
+    }
 }
 
 impl Repo {
     /// Moves a ref. Returns whether a history row was turned into a kept one.
-    pub(super) async fn move_ref(&self, step: &Move<'_>) -> Result<bool> {
+    pub(crate) async fn move_ref(&self, step: &Move<'_>) -> Result<bool> {
         let before = self.write_ref_log(step).await?;
         let mut transaction = self.database().begin().await?;
         let mut head = refs::get(&mut transaction, step.workspace).await?;
-        if (head.snapshot, head.sequence) != (step.expected, before.sequence) {
+        if (head.snapshot, head.sequence) != (step.expected, before.sequence) && !sabotaged!(SkipCompareAndSet) {
             return Err(moved());
         }
         self.check_mover(&mut transaction, step, &mut head).await?;
+        let (held, holds) = step.usage;
+        let by_holder = matches!(step.mover, Mover::Holder(..));
+        self.take_usage(&mut transaction, step.workspace, held, holds, by_holder).await?;
         packs::revive(&mut transaction, step.packs).await?;
         if let Some(source) = step.source
             && !history::holds(&mut transaction, self.inner.tenant_number, source).await?
@@ -89,6 +130,15 @@ impl Repo {
         history::put(&mut transaction, step.workspace, &row).await?;
         history::thin(&mut transaction, step.workspace, step.time).await?;
         counters::take(&mut transaction, counters::ROOTS, 0, 1).await?;
+        #[cfg(feature = "testing")]
+        if sabotaged!(AnswerBeforeCommit) {
+            let database = self.database().clone();
+            let later = Box::pin(async move { drop(database.commit(transaction).await) });
+            if let Some(alone) = crate::testing::detach(later) {
+                alone.await;
+            }
+            return Ok(kept);
+        }
         self.database().commit(transaction).await?;
         Ok(kept)
     }
@@ -96,10 +146,11 @@ impl Repo {
     async fn write_ref_log(&self, step: &Move<'_>) -> Result<RefRow> {
         let mut connection = self.database().read().await?;
         let before = refs::get(&mut connection, step.workspace).await?;
-        if before.snapshot != step.expected {
+        if before.snapshot != step.expected && !sabotaged!(SkipCompareAndSet) {
             return Err(moved());
         }
         let row = workspaces::by_id(&mut connection, self.inner.tenant_number, step.workspace).await?;
+        let ino = counters::get(&mut connection, counters::INO, INO_FIRST).await?;
         drop(connection);
         let (holder, position) = match step.mover {
             Mover::Holder(lease, position) => (Some(lease.holder), position),
@@ -116,23 +167,24 @@ impl Repo {
             time: step.time,
             holder,
             position,
+            ino: Some(ino),
+            digest: None,
         };
         self.put_ref_log(&entry).await?;
         Ok(before)
     }
 
-    /// Writes a ref log object. Its name ends with the start of the snapshot's id: a move that was cut off before its
-    /// transaction may have taken epoch and sequence already.
+    /// Writes a ref log object.
     pub(super) async fn put_ref_log(&self, entry: &RefLogEntry) -> Result<()> {
-        let last = entry.snapshot.map_or_else(|| "deleted".to_owned(), |snapshot| snapshot.to_hex()[..16].to_owned());
-        let name = format!(
-            "t/{}/reflog/{}/{:016x}-{:016x}-{last}",
-            self.inner.tenant, entry.workspace, entry.epoch, entry.sequence
-        );
-        let text = serde_json::to_vec(entry)
-            .map_err(|error| Error::new(Kind::Internal, "a ref log entry could not be written").because(error))?;
-        self.store().bucket().create(&name, Bytes::from(text)).await?;
+        let entry = RefLogEntry { digest: Some(entry.computed_digest()?), ..entry.clone() };
+        let name = format!("t/{}{}", self.inner.tenant, entry.name_in_bucket());
+        self.store().bucket().create(&name, Bytes::from(entry.to_bytes()?)).await?;
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn put_ref_log_for_tests(&self, entry: &RefLogEntry) -> Result<()> {
+        self.put_ref_log(entry).await
     }
 
     async fn check_mover(&self, connection: &mut Connection, step: &Move<'_>, head: &mut RefRow) -> Result<()> {

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::chance::random;
+use super::chosen::Chosen;
 use super::config::Config;
 use super::publish::Sessions;
 use super::{Inner, Repo, RepoOptions};
 use crate::bucket::{Bucket, make_private_folder};
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::db::{Database, meta};
 use crate::error::{Error, Kind, Result};
 use crate::id::{IdKey, RepoId};
 use crate::limits::SESSION_NEWS_MAX;
+use crate::rebuild::owner::{self, OWNER};
 use crate::store::Store;
 
 const FORMAT: &str = "esker 0";
@@ -33,17 +35,20 @@ pub(super) async fn open(options: RepoOptions) -> Result<Repo> {
         .map_err(|error| Error::io(format!("the data folder {} cannot be named", options.data.display()), error))?;
     make_private_folder(&data)?;
     check_format(&data)?;
-    let database = Database::open(&data.join("esker.db")).await?;
-    let bucket = open_bucket(&data, &database, options.bucket.as_deref()).await?;
-    assemble(database, bucket, options.clock).await
+    let chosen = Chosen::find(&data, options.database.as_deref())?;
+    let database = chosen.open().await?;
+    let (bucket, value) = open_bucket(&data, &database, &chosen, options.bucket.as_deref()).await?;
+    let repo = assemble(database, bucket, &value, options.clock).await?;
+    chosen.remember(&data)?;
+    Ok(repo)
 }
 
 pub(super) async fn in_memory(clock: Arc<dyn Clock>) -> Result<Repo> {
-    assemble(Database::in_memory().await?, Bucket::memory(), clock).await
+    assemble(Database::in_memory().await?, Bucket::memory(), "memory:///", clock).await
 }
 
 /// Reads `<data>/format`, or writes it, durably, where it is missing.
-fn check_format(data: &Path) -> Result<()> {
+pub(crate) fn check_format(data: &Path) -> Result<()> {
     let path = data.join("format");
     let failed = |error| Error::io(format!("{} could not be read or written", path.display()), error);
     match std::fs::read_to_string(&path) {
@@ -64,50 +69,68 @@ fn check_format(data: &Path) -> Result<()> {
     }
 }
 
-/// The bucket that the database remembers; at first the one asked for.
-async fn open_bucket(data: &Path, database: &Database, asked: Option<&str>) -> Result<Bucket> {
-    let mut transaction = database.begin().await?;
-    let remembered = meta::get(&mut transaction, BUCKET).await?;
+/// The bucket that the database remembers; at first the one asked for. And what to remember of it.
+async fn open_bucket(
+    data: &Path,
+    database: &Database,
+    chosen: &Chosen,
+    asked: Option<&str>,
+) -> Result<(Bucket, String)> {
+    let remembered = {
+        let mut connection = database.read().await?;
+        meta::get(&mut connection, BUCKET).await?
+    };
     let bucket = match remembered.as_deref().or(asked) {
+        None if chosen.is_shared() => {
+            let message = "a team's database needs a bucket that all engines reach: give it with --bucket";
+            return Err(Error::new(Kind::Invalid, message));
+        }
         None | Some(BUCKET_IN_DATA) => Bucket::folder(&data.join("bucket"))?,
         Some(url) => Bucket::open(url)?,
     };
-    match (&remembered, asked) {
-        (Some(_), Some(asked)) if Bucket::open(asked)?.url() != bucket.url() => {
-            let message = format!(
-                "the data folder {} belongs to the bucket {}, not to {asked}: leave --bucket out or use another --data",
-                data.display(),
-                bucket.url()
-            );
-            return Err(Error::new(Kind::Invalid, message));
-        }
-        (Some(_), _) => {}
-        (None, asked) => {
-            let value = if asked.is_some() { bucket.url() } else { BUCKET_IN_DATA };
-            meta::set(&mut transaction, BUCKET, value).await?;
-        }
+    if chosen.is_shared() && bucket.url().starts_with("memory:") {
+        let message = "a bucket in memory is this engine's alone: a team's database needs one that all engines reach";
+        return Err(Error::new(Kind::Invalid, message));
     }
-    database.commit(transaction).await?;
-    Ok(bucket)
+    if let (Some(_), Some(asked)) = (&remembered, asked)
+        && Bucket::open(asked)?.url() != bucket.url()
+    {
+        return Err(other_bucket(bucket.url(), asked));
+    }
+    let value = match (remembered, asked) {
+        (Some(remembered), _) => remembered,
+        (None, Some(_)) => bucket.url().to_owned(),
+        (None, None) => BUCKET_IN_DATA.to_owned(),
+    };
+    Ok((bucket, value))
+}
+
+fn other_bucket(ours: &str, asked: &str) -> Error {
+    let message =
+        format!("this repo belongs to the bucket {ours}, not to {asked}: leave --bucket out or use another --data");
+    Error::new(Kind::Invalid, message)
 }
 
 /// Proves that bucket and database belong together, or makes them so if both are new.
-async fn assemble(database: Database, bucket: Bucket, clock: Arc<dyn Clock>) -> Result<Repo> {
+pub(super) async fn assemble(
+    database: Database,
+    bucket: Bucket,
+    remember: &str,
+    clock: Arc<dyn Clock>,
+) -> Result<Repo> {
     let (repo, written) = repo_of(&database).await?;
     let config = match (Config::read(&bucket).await?, written) {
         (Some(config), _) => config,
         (None, false) => Config::create(&bucket, repo).await?,
         (None, true) => {
-            let message = format!(
-                "the bucket {} is empty or not the one of this data folder: its config.json is missing",
-                bucket.url()
-            );
+            let message =
+                format!("the bucket {} is empty or not the one of this repo: its config.json is missing", bucket.url());
             return Err(Error::corrupt(message));
         }
     };
     if config.repo != repo {
         let message = format!(
-            "the bucket {} belongs to the repo {}, this data folder to the repo {repo}: two databases on one bucket \
+            "the bucket {} belongs to the repo {}, this database to the repo {repo}: two databases on one bucket \
              would delete each other's data",
             bucket.url(),
             config.repo
@@ -115,6 +138,14 @@ async fn assemble(database: Database, bucket: Bucket, clock: Arc<dyn Clock>) -> 
         return Err(Error::new(Kind::Denied, message));
     }
     let mut transaction = database.begin().await?;
+    let own = meta::get(&mut transaction, OWNER).await?.and_then(|number| number.parse().ok()).unwrap_or(0);
+    owner::check(&bucket, config.tenant, own).await?;
+    match meta::get(&mut transaction, BUCKET).await? {
+        // Another engine opened this database a moment ago, with another bucket.
+        Some(other) if other != remember => return Err(other_bucket(&other, remember)),
+        Some(_) => {}
+        None => meta::set(&mut transaction, BUCKET, remember).await?,
+    }
     meta::set(&mut transaction, CONFIG, WRITTEN).await?;
     let tenant_number = meta::tenant(&mut transaction, config.tenant, clock.now()).await?;
     database.commit(transaction).await?;
@@ -131,6 +162,7 @@ async fn assemble(database: Database, bucket: Bucket, clock: Arc<dyn Clock>) -> 
         connected,
         sessions: Sessions::default(),
         news: tokio::sync::broadcast::Sender::new(SESSION_NEWS_MAX),
+        statistics: tokio::sync::Mutex::default(),
     };
     Ok(Repo { inner: Arc::new(inner) })
 }
@@ -149,4 +181,22 @@ async fn repo_of(database: &Database) -> Result<(RepoId, bool)> {
     };
     database.commit(transaction).await?;
     Ok((repo, written))
+}
+
+/// Makes a new database the one of a bucket that has a config; returns what stands for the tenant in it.
+pub(crate) async fn remember(
+    database: &Database,
+    config: &Config,
+    bucket: &Bucket,
+    owner: u64,
+    now: Time,
+) -> Result<i64> {
+    let mut transaction = database.begin().await?;
+    meta::set(&mut transaction, REPO, &config.repo.to_hex()).await?;
+    meta::set(&mut transaction, BUCKET, bucket.url()).await?;
+    meta::set(&mut transaction, CONFIG, WRITTEN).await?;
+    meta::set(&mut transaction, OWNER, &owner.to_string()).await?;
+    let tenant = meta::tenant(&mut transaction, config.tenant, now).await?;
+    database.commit(transaction).await?;
+    Ok(tenant)
 }

@@ -26,10 +26,11 @@ use crate::id::{ChunkId, ObjectId, ObjectKind, PlainDigest, SnapshotId};
 use crate::limits::{CHUNK_MAX, INO_TAKE_MAX};
 use crate::object::{Blob, Body, ChunkRef, Content, Extent, Ino, Snapshot, XattrsRef};
 use crate::objects::{NewObjects, Objects};
+use crate::quota::Usage;
 use crate::store::Batch;
 
 /// Inode numbers below are never given out: 1 is the root, 2 to 15 are kept back.
-const INO_FIRST: u64 = 16;
+pub(crate) const INO_FIRST: u64 = 16;
 
 #[async_trait]
 impl Publisher for Repo {
@@ -137,6 +138,7 @@ impl Repo {
         let time = self.now();
         let parents = parents_on(session.base, &session.snapshot);
         let snapshot = new_snapshot(built.root.clone(), built.links, parents, time, note);
+        let usage = (Usage::of(&session.snapshot), Usage::of(&snapshot));
         let snapshot = add_snapshot(batch, snapshot).await?;
         let packs = batch.finish().await?;
         let step = Move {
@@ -144,6 +146,7 @@ impl Repo {
             mover: Mover::Holder(lease, position),
             expected: session.base,
             snapshot,
+            usage,
             time,
             note,
             packs: &packs,

@@ -46,10 +46,10 @@ impl Repo {
             }
             None => {}
         }
-        if side_refs::count(&mut transaction, workspace).await? >= TAGS_MAX {
+        if side_refs::count(&mut transaction, workspace, TAG).await? >= TAGS_MAX {
             return Err(Error::new(Kind::LimitExceeded, format!("a workspace has at most {TAGS_MAX} tags: remove some")));
         }
-        side_refs::insert(&mut transaction, &row).await?;
+        side_refs::put(&mut transaction, &row).await?;
         counters::take(&mut transaction, counters::ROOTS, 0, 1).await?;
         self.database().commit(transaction).await?;
         Ok(info(row))

@@ -3,6 +3,8 @@
 mod leases;
 mod open;
 mod publish;
+mod quotas;
+mod store;
 mod workspaces;
 
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::chance::random;
 use super::moves::{Move, Mover, RefLogEntry, history_row, not_in_history};
-use super::publish::parents_on;
+use super::publish::{INO_FIRST, parents_on};
 use super::{Repo, Restored, WorkspaceInfo};
 use crate::base::{Lease, PublishNote};
 use crate::change::bare_node;
@@ -15,6 +15,7 @@ use crate::id::{ObjectKind, SnapshotId, WorkspaceId};
 use crate::limits::{DESCRIPTION_MAX, WORKSPACE_NAME_MAX};
 use crate::object::{Body, Ino, Node, Snapshot, Subtree, TreeNode};
 use crate::objects::{NewObjects, Objects};
+use crate::quota::Usage;
 use crate::store::Batch;
 
 impl Repo {
@@ -30,9 +31,10 @@ impl Repo {
         }
         let time = self.now();
         let batch = self.batch();
+        let mut usage = Usage::default();
         let (head, message) = match at {
             Some(at) => {
-                self.snapshot(at).await?;
+                usage = Usage::of(&self.snapshot(at).await?);
                 (at, format!("forked at {}", &at.to_hex()[..12]))
             }
             None => (self.empty_snapshot(&batch, time).await?, "created".to_owned()),
@@ -51,6 +53,8 @@ impl Repo {
             time,
             holder: None,
             position: 0,
+            ino: Some(self.next_ino().await?),
+            digest: None,
         };
         self.put_ref_log(&entry).await?;
         let note = PublishNote { message, ..PublishNote::default() };
@@ -62,12 +66,18 @@ impl Repo {
         }
         packs::revive(&mut transaction, &packs).await?;
         workspaces::insert(&mut transaction, self.inner.tenant_number, &row).await?;
+        self.take_usage(&mut transaction, id, Usage::default(), usage, false).await?;
         let head_row = RefRow { workspace: id, snapshot: head, epoch: 0, sequence: 1, covered: None };
         refs::put(&mut transaction, &head_row).await?;
         history::put(&mut transaction, id, &history_row(1, head, time, &note)).await?;
         counters::take(&mut transaction, counters::ROOTS, 0, 1).await?;
         self.database().commit(transaction).await?;
         Ok(WorkspaceInfo { id, name: row.name, source: row.source, head, created: time, holder: None })
+    }
+
+    async fn next_ino(&self) -> Result<u64> {
+        let mut connection = self.database().read().await?;
+        counters::get(&mut connection, counters::INO, INO_FIRST).await
     }
 
     async fn empty_snapshot(&self, batch: &Batch, time: Time) -> Result<SnapshotId> {
@@ -132,6 +142,8 @@ impl Repo {
             time: self.now(),
             holder: None,
             position: 0,
+            ino: Some(self.next_ino().await?),
+            digest: None,
         };
         self.put_ref_log(&entry).await
     }
@@ -151,12 +163,24 @@ impl Repo {
         let time = self.now();
         let before = self.snapshot(expected).await?;
         let parents = parents_on(expected, &before);
-        let snapshot = add_snapshot(&batch, new_snapshot(root, links, parents, time, &note)).await?;
+        let after = new_snapshot(root, links, parents, time, &note);
+        let usage = (Usage::of(&before), Usage::of(&after));
+        let snapshot = add_snapshot(&batch, after).await?;
         let packs = batch.finish().await?;
         let mover = Mover::Nobody;
         let (source, keep_expected) = (None, None);
-        let step =
-            Move { workspace, mover, expected, snapshot, time, note: &note, packs: &packs, source, keep_expected };
+        let step = Move {
+            workspace,
+            mover,
+            expected,
+            snapshot,
+            usage,
+            time,
+            note: &note,
+            packs: &packs,
+            source,
+            keep_expected,
+        };
         self.move_ref(&step).await?;
         Ok(snapshot)
     }
@@ -172,14 +196,26 @@ impl Repo {
         let expected = self.head(workspace).await?;
         let old = self.snapshot(to).await?;
         let batch = self.batch();
+        let before = self.snapshot(expected).await?;
+        let usage = (Usage::of(&before), Usage::of(&old));
         let restored = new_snapshot(old.root, old.links, vec![expected], time, &note);
         let snapshot = add_snapshot(&batch, restored).await?;
         let packs = batch.finish().await?;
         let mover = lease.map_or(Mover::Nobody, Mover::Beside);
         let keep_expected = Some(format!("before restoring {}", &to.to_hex()[..12]));
         let source = Some(to);
-        let step =
-            Move { workspace, mover, expected, snapshot, time, note: &note, packs: &packs, source, keep_expected };
+        let step = Move {
+            workspace,
+            mover,
+            expected,
+            snapshot,
+            usage,
+            time,
+            note: &note,
+            packs: &packs,
+            source,
+            keep_expected,
+        };
         let kept = self.move_ref(&step).await?;
         Ok(Restored { safety: kept.then_some(expected), snapshot })
     }
@@ -191,7 +227,7 @@ impl Repo {
 }
 
 /// A snapshot value.
-pub(super) fn new_snapshot(
+pub(crate) fn new_snapshot(
     root: Node,
     links: Option<Subtree>,
     parents: Vec<SnapshotId>,
@@ -211,7 +247,7 @@ pub(super) fn new_snapshot(
 }
 
 /// Adds a snapshot object.
-pub(super) async fn add_snapshot(batch: &Batch, snapshot: Snapshot) -> Result<SnapshotId> {
+pub(crate) async fn add_snapshot(batch: &Batch, snapshot: Snapshot) -> Result<SnapshotId> {
     snapshot.validate()?;
     let id = batch.add(ObjectKind::Snapshot, Bytes::from(snapshot.encode())).await?;
     Ok(SnapshotId::from_bytes(id.hash))

@@ -229,7 +229,10 @@ impl Store {
         let uploads = new.iter().map(|pack| async {
             self.inner.bucket.create_named_by_content(&self.pack_name(pack.id), pack.bytes.clone()).await
         });
-        futures::future::try_join_all(uploads).await?;
+        let mut uploads = Some(futures::future::try_join_all(uploads));
+        if let Some(uploads) = uploads.take_if(|_| !sabotaged!(IndexBeforeUpload)) {
+            uploads.await?;
+        }
         let now = self.inner.clock.now();
         let mut holding = BTreeSet::new();
         let mut transaction = self.inner.database.begin().await?;
@@ -238,6 +241,9 @@ impl Store {
             orphans::forget(&mut transaction, pack.id).await?;
         }
         self.inner.database.commit(transaction).await?;
+        if let Some(uploads) = uploads {
+            uploads.await?;
+        }
         Ok(holding)
     }
 }

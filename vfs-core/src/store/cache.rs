@@ -15,15 +15,21 @@ pub(super) struct Cache {
     tick: u64,
     entries: HashMap<ObjectId, (Bytes, u64)>,
     by_age: BTreeMap<u64, ObjectId>,
+    pub(super) hits: u64,
+    pub(super) misses: u64,
 }
 
 impl Cache {
     pub(super) fn new(limit_bytes: usize) -> Self {
-        Cache { limit_bytes, bytes: 0, tick: 0, entries: HashMap::new(), by_age: BTreeMap::new() }
+        Cache { limit_bytes, bytes: 0, tick: 0, entries: HashMap::new(), by_age: BTreeMap::new(), hits: 0, misses: 0 }
     }
 
     pub(super) fn get(&mut self, id: &ObjectId) -> Option<Bytes> {
-        let (bytes, age) = self.entries.get_mut(id)?;
+        let Some((bytes, age)) = self.entries.get_mut(id) else {
+            self.misses += 1;
+            return None;
+        };
+        self.hits += 1;
         self.by_age.remove(age);
         self.tick += 1;
         *age = self.tick;
@@ -50,7 +56,14 @@ impl Cache {
         }
     }
 
-    #[cfg(test)]
+    pub(super) fn holds(&self, id: &ObjectId) -> bool {
+        self.entries.contains_key(id)
+    }
+
+    pub(super) fn objects(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

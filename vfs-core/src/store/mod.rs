@@ -4,14 +4,19 @@
 //! that an open [`Batch`] counts on are pinned, and nothing is deleted while a pack is between bucket and index. Both
 //! only save work: what decides is that a publish revives the packs it counts on in its own transaction.
 
+mod ahead;
 mod batch;
+pub(crate) mod bundles;
 mod cache;
+mod disk_cache;
 mod pins;
 mod read;
+mod statistics;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,7 +25,9 @@ use parking_lot::Mutex;
 use tokio::sync::RwLock;
 
 pub use batch::Batch;
+pub use disk_cache::DiskCacheStatistics;
 pub(crate) use pins::Pins;
+pub use statistics::{CacheStatistics, MemoryCacheStatistics};
 
 use crate::bucket::Bucket;
 use crate::clock::{Clock, Time};
@@ -44,6 +51,7 @@ struct Inner {
     tenant_number: i64,
     key: IdKey,
     cache: Mutex<cache::Cache>,
+    reads: read::Reads,
     pins: Pins,
     /// Shared while a pack is between bucket and index, alone while gc deletes.
     sweep: RwLock<()>,
@@ -60,8 +68,20 @@ impl Store {
         key: IdKey,
     ) -> Store {
         let cache = Mutex::new(cache::Cache::new(OBJECT_CACHE_BYTES));
-        let (pins, sweep) = (Pins::default(), RwLock::default());
-        Store { inner: Arc::new(Inner { bucket, database, clock, tenant, tenant_number, key, cache, pins, sweep }) }
+        let (reads, pins, sweep) = (read::Reads::default(), Pins::default(), RwLock::default());
+        let inner = Inner { bucket, database, clock, tenant, tenant_number, key, cache, reads, pins, sweep };
+        Store { inner: Arc::new(inner) }
+    }
+
+    /// Keeps what is read from a remote bucket in a folder, in at most so many bytes. Without effect for a local bucket,
+    /// which is no slower than the cache would be, and for 0 bytes. `Busy` if another engine has the folder.
+    pub(crate) fn cache_in(&self, folder: &Path, limit_bytes: u64) -> Result<()> {
+        if self.bucket().is_local() || limit_bytes == 0 {
+            return Ok(());
+        }
+        let cache = disk_cache::DiskCache::open(folder, limit_bytes)?;
+        let twice = |_| Error::new(Kind::Invalid, "the store has a disk cache already");
+        self.inner.reads.cache.set(Arc::new(cache)).map_err(twice)
     }
 
     /// Starts collecting new objects.
@@ -137,7 +157,8 @@ impl Objects for Store {
         let mut found: HashMap<ObjectId, Bytes> = HashMap::with_capacity(ids.len());
         {
             let mut cache = self.inner.cache.lock();
-            found.extend(ids.iter().filter_map(|id| Some((*id, cache.get(id)?))));
+            let kept = ids.iter().filter(|id| id.kind != ObjectKind::Chunk);
+            found.extend(kept.filter_map(|id| Some((*id, cache.get(id)?))));
         }
         let mut missing: Vec<ObjectId> = ids.iter().filter(|id| !found.contains_key(*id)).copied().collect();
         missing.sort_unstable();

@@ -1,5 +1,7 @@
 //! The store on its own: what goes in comes out, damage is found, nothing is stored twice.
 
+mod remote;
+
 use std::collections::HashSet;
 
 use super::*;

@@ -39,7 +39,7 @@ impl Workspace {
                 InodeBody::File(_) if size > FILE_SIZE_MAX => {
                     return Err(Error::new(Kind::TooLarge, "the file would be too large").into());
                 }
-                InodeBody::File(_) => {}
+                InodeBody::File(_) => state.check_size(ino, size)?,
                 InodeBody::Directory(_) => return Err(Error::new(Kind::IsADirectory, "a directory has no size").into()),
                 _ => return Err(Error::new(Kind::Invalid, "only a file has a size to change").into()),
             }
@@ -140,8 +140,19 @@ impl Workspace {
     /// Sizes of the workspace: what the disk under the journal still takes.
     pub fn statfs(&self) -> Statfs {
         const INODES: u64 = 1 << 40;
-        let (total_bytes, free_bytes) = self.folder_space().unwrap_or((1 << 50, 0));
-        Statfs { total_bytes, free_bytes, total_inodes: INODES, free_inodes: INODES / 2 }
+        let (mut total_bytes, mut free_bytes) = self.folder_space().unwrap_or((1 << 50, 0));
+        let (mut total_inodes, mut free_inodes) = (INODES, INODES / 2);
+        let (quota, usage) = {
+            let state = self.state.lock();
+            (state.quota, state.usage)
+        };
+        if let Some(max) = quota.bytes {
+            (total_bytes, free_bytes) = (max, free_bytes.min(max.saturating_sub(usage.bytes)));
+        }
+        if let Some(max) = quota.files {
+            (total_inodes, free_inodes) = (max, max.saturating_sub(usage.files));
+        }
+        Statfs { total_bytes, free_bytes, total_inodes, free_inodes }
     }
 }
 

@@ -53,8 +53,9 @@ impl Workspace {
             return Ok(());
         }
         let mode = if kill_privileges { without_privileges(inode.mode) } else { None };
-        state.adopt(ino)?;
         let length = data.len() as u64;
+        state.check_size(ino, file_of(inode)?.size.max(offset + length))?;
+        state.adopt(ino)?;
         state.change(&Record::Write { ino, offset, mode, time: self.clock.now(), length }, data)?;
         self.note_change();
         Ok(())
@@ -82,6 +83,7 @@ impl Workspace {
         if zeros == 0 && how == Allocate::PunchHole {
             return Ok(());
         }
+        state.check_size(ino, new_size)?;
         state.adopt(ino)?;
         let record = Record::Zero { ino, offset, length: zeros, size: new_size, mode, time };
         state.change(&record, &[])?;

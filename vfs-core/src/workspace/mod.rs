@@ -14,7 +14,10 @@ mod attributes;
 mod cache;
 mod committer;
 mod content;
+mod counted;
 mod data;
+#[cfg(feature = "testing")]
+pub(crate) mod decoders;
 mod extents;
 mod folder;
 mod inode;

@@ -47,6 +47,7 @@ impl Workspace {
                 mode |= SET_GROUP_ID;
             }
         }
+        state.check_one_more()?;
         if state.free_inos.is_empty() {
             return Err(Stop::Miss(Miss::Inos));
         }

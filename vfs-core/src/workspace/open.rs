@@ -9,7 +9,7 @@ use super::answer::{Answer, Stop};
 use super::cache::CachedBase;
 use super::committer::Committer;
 use super::folder::{HolderFolder, State as FolderState};
-use super::inode::InodeXattrs;
+use super::inode::{Inode, InodeXattrs};
 use super::journal::{Found, Journal};
 use super::record::{Place, Record};
 use super::state::State;
@@ -38,6 +38,7 @@ impl Workspace {
         let found = Found::open(folder.path(), folder.workspace(), start)?;
         let cache = Arc::new(CachedBase::new(base.clone()));
         let mut state = State::new(attached.head, &attached.snapshot, cache);
+        state.quota = attached.quota;
         let replayed = if found.segments.is_empty() { start } else { replay(&mut state, &found).await? };
         let path = folder.path().to_owned();
         let mut journal = Journal::resume(&path, folder.workspace(), found.segments, replayed.max(start))?;
@@ -65,6 +66,16 @@ impl Workspace {
     ) -> Result<Arc<Workspace>> {
         let state = State::new(id, &snapshot, Arc::new(CachedBase::new(base)));
         Ok(Workspace::new(Arc::new(Mutex::new(state)), clock, None))
+    }
+}
+
+impl State {
+    /// Lets go of fresh files that never got their name, after a replay.
+    fn drop_nameless(&mut self) {
+        let nameless = |(ino, inode): (&Ino, &Inode)| (inode.nlink == 0).then_some(*ino);
+        for ino in self.inodes.iter().filter_map(nameless).collect::<Vec<_>>() {
+            self.drop_if_idle(ino);
+        }
     }
 }
 

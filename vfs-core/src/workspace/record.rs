@@ -224,11 +224,14 @@ impl<'a> Record<'a> {
                 let (ino, name) = (Ino(from.varint()?), from.bytes(NAME_MAX)?);
                 let set = from.flag()?;
                 let value = from.bytes(XATTR_VALUE_MAX)?;
+                if !set && !value.is_empty() {
+                    return Err(from.corrupt("removes an attribute and gives it a value"));
+                }
                 Record::Xattr { ino, name, value: set.then_some(value), time: from.time()? }
             }
             11 => Record::Fresh {
                 ino: Ino(from.varint()?),
-                mode: from.varint_u32()? as u16,
+                mode: take_mode(&mut from)?,
                 uid: from.varint_u32()?,
                 gid: from.varint_u32()?,
                 time: from.time()?,
@@ -289,6 +292,10 @@ fn take_small<T: TryFrom<u64>>(from: &mut Reader<'_>) -> Result<Option<T>> {
     value.try_into().map(Some).map_err(|_| from.corrupt("holds a number out of range"))
 }
 
+fn take_mode(from: &mut Reader<'_>) -> Result<u16> {
+    from.varint()?.try_into().map_err(|_| from.corrupt("holds a mode out of range"))
+}
+
 fn take_time(from: &mut Reader<'_>) -> Result<Option<Time>> {
     if from.flag()? { from.time().map(Some) } else { Ok(None) }
 }
@@ -307,7 +314,7 @@ fn take_make<'a>(from: &mut Reader<'a>) -> Result<Record<'a>> {
     let ino = Ino(from.varint()?);
     let tag = from.u8()?;
     let kind = FileKind::from_tag(tag).ok_or_else(|| from.corrupt("makes a file of an unknown kind"))?;
-    let mode = from.varint_u32()? as u16;
+    let mode = take_mode(from)?;
     let (uid, gid, rdev) = (from.varint_u32()?, from.varint_u32()?, from.varint_u32()?);
     let target = from.bytes(SYMLINK_MAX)?;
     Ok(Record::Make { parent, name, ino, kind, mode, uid, gid, rdev, target, time: from.time()? })

@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::limits::{FILE_SIZE_MAX, REPLACE_RECORD};
 use crate::name::Name;
 use crate::object::{FileKind, Ino};
+use crate::quota::Usage;
 
 /// What a replace did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,8 @@ impl Workspace {
         if state.inode(parent)?.nlink == 0 {
             return Err(Error::new(Kind::NotFound, "the directory has been removed").into());
         }
+        let before = state.held_by([old, None]);
+        state.check_more(Usage { bytes: content.len() as u64, files: 1 }, before)?;
         let time = self.clock.now();
         let replaced = match seen {
             Some(attr) if attr.kind != FileKind::File => return Err(not_a_file(attr.kind).into()),

@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::id::SnapshotId;
 use crate::name::Name;
 use crate::object::{FileKind, Ino, Node, Snapshot, Subtree, Target};
+use crate::quota::{Quota, Usage};
 
 /// Everything of a workspace that changes, under one lock.
 pub(super) struct State {
@@ -43,6 +44,9 @@ pub(super) struct State {
     adopting: Vec<Ino>,
     pub(super) frozen: bool,
     pub(super) closed: bool,
+    /// What the workspace may come to, and what it holds now, published or not.
+    pub(super) quota: Quota,
+    pub(super) usage: Usage,
 }
 
 impl State {
@@ -64,6 +68,8 @@ impl State {
             adopting: Vec::new(),
             frozen: false,
             closed: false,
+            quota: Quota::NONE,
+            usage: Usage::of(snapshot),
         }
     }
 
@@ -256,8 +262,8 @@ impl State {
         self.apply(record, data_position, end)
     }
 
-    /// Does what a record says. `data_position` is where a write's data lies, `end` the position after the record.
-    pub(super) fn apply(&mut self, record: &Record<'_>, data_position: u64, end: u64) -> Result<()> {
+    /// Does what a record says; see [`State::apply`].
+    pub(super) fn apply_uncounted(&mut self, record: &Record<'_>, data_position: u64, end: u64) -> Result<()> {
         match *record {
             Record::Synced { .. } | Record::Adopt { .. } => Ok(()),
             Record::Inos { first, count } => {
@@ -366,14 +372,6 @@ impl State {
     fn insert_new(&mut self, ino: Ino, inode: Inode) {
         self.inodes.insert(ino, Inode { adopted: self.period, ..inode });
         self.free_inos.start = self.free_inos.start.max(ino.0 + 1);
-    }
-
-    /// Lets go of fresh files that never got their name, after a replay.
-    pub(super) fn drop_nameless(&mut self) {
-        let nameless = |(ino, inode): (&Ino, &Inode)| (inode.nlink == 0).then_some(*ino);
-        for ino in self.inodes.iter().filter_map(nameless).collect::<Vec<_>>() {
-            self.drop_if_idle(ino);
-        }
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of one record")]

@@ -16,6 +16,7 @@ use crate::id::SnapshotId;
 use crate::limits::LISTING_SYNC_MAX;
 use crate::name::Name;
 use crate::object::{Body, Ino, Node, Snapshot, Subtree, Target};
+use crate::quota::Usage;
 
 /// What a swap does to the inodes in memory.
 #[derive(Default)]
@@ -176,6 +177,7 @@ fn apply(state: &mut State, id: SnapshotId, snapshot: &Snapshot, plan: Plan) -> 
     }
     state.base = id;
     state.links = snapshot.links;
+    state.usage = Usage::of(snapshot);
     state.period += 1;
     let mut list = vec![Invalidation::AllNames];
     list.extend(plan.invalidations.into_iter().rev());

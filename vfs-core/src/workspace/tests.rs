@@ -2,6 +2,7 @@
 
 mod engine;
 mod model;
+mod quota;
 
 use std::sync::Arc;
 

@@ -176,7 +176,7 @@ async fn check_and_gc_report() {
     let world = World::new().await;
     world.client.create_workspace(&named("w")).await.unwrap();
     publish(&world, "w", b"a", &[content(1, 1000)]).await;
-    let report = world.client.check(&CheckRequest { full: true }, |_| {}).await.unwrap();
+    let report = world.client.check(&CheckRequest { full: true, ..CheckRequest::default() }, |_| {}).await.unwrap();
     assert_eq!((report.workspaces, report.damages), (1, vec![]));
     assert!(report.verified_objects > 0);
     let report = world.client.gc(&GcRequest::default(), |_| {}).await.unwrap();

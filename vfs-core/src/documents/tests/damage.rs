@@ -11,8 +11,7 @@ use crate::repo::{CheckOptions, RepoOptions};
 
 async fn execute(repo: &Repo, statement: &str) {
     let mut transaction = repo.database().begin().await.unwrap();
-    let statement = sqlx::AssertSqlSafe(format!("PRAGMA defer_foreign_keys = ON; {statement}"));
-    sqlx::raw_sql(statement).execute(&mut *transaction).await.unwrap();
+    transaction.vandal(&format!("PRAGMA defer_foreign_keys = ON; {statement}")).await.unwrap();
     repo.database().commit(transaction).await.unwrap();
 }
 
@@ -89,16 +88,16 @@ async fn what_is_missing_or_too_many_is_found() {
     ] {
         let repo = sound_repo().await;
         let mut connection = repo.database().begin().await.unwrap();
-        sqlx::raw_sql("COMMIT; PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE").execute(&mut *connection).await.unwrap();
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned())).execute(&mut *connection).await.unwrap();
+        connection.vandal("COMMIT; PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE").await.unwrap();
+        connection.vandal(statement).await.unwrap();
         repo.database().commit(connection).await.unwrap();
         let damages = damages(&repo, false).await;
         assert!(damages.iter().any(|damage| damage.contains(found)), "{statement}: {damages:?}");
     }
     let repo = sound_repo().await;
     let mut connection = repo.database().begin().await.unwrap();
-    sqlx::raw_sql("COMMIT; PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE").execute(&mut *connection).await.unwrap();
-    sqlx::raw_sql("DELETE FROM documents WHERE path = 'a'").execute(&mut *connection).await.unwrap();
+    connection.vandal("COMMIT; PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE").await.unwrap();
+    connection.vandal("DELETE FROM documents WHERE path = 'a'").await.unwrap();
     repo.database().commit(connection).await.unwrap();
     assert_eq!(damages(&repo, false).await.len(), 3, "three versions belong to no document");
     let write = repo.write_document(&put("org", "a", Basis::Absent, "x")).await;
@@ -123,7 +122,8 @@ async fn a_bit_that_flips_in_the_file_is_found() {
     let file = folder.path().join("data/esker.db");
     let needle = "the needle of this haystack";
     let text = format!("{}{needle}{}", "x".repeat(10_000), "y".repeat(10_000));
-    let options = RepoOptions { data: folder.path().join("data"), bucket: None, clock: Arc::new(SystemClock) };
+    let options =
+        RepoOptions { data: folder.path().join("data"), bucket: None, database: None, clock: Arc::new(SystemClock) };
     let repo = Repo::open(options.clone()).await.unwrap();
     written(&repo, &put("org", "path-of-a-document", Basis::Absent, &text)).await;
     repo.database().close().await;

@@ -4,7 +4,7 @@ use super::*;
 use crate::clock::SystemClock;
 
 fn options(data: &std::path::Path, bucket: Option<String>) -> RepoOptions {
-    RepoOptions { data: data.to_owned(), bucket, clock: Arc::new(SystemClock) }
+    RepoOptions { data: data.to_owned(), bucket, database: None, clock: Arc::new(SystemClock) }
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn a_newer_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let repo = Repo::open(options(folder.path(), None)).await.unwrap();
     let mut transaction = repo.database().begin().await.unwrap();
-    sqlx::raw_sql("PRAGMA user_version = 999").execute(&mut *transaction).await.unwrap();
+    transaction.vandal("PRAGMA user_version = 999").await.unwrap();
     repo.database().commit(transaction).await.unwrap();
     repo.database().close().await;
     assert_eq!(kind(Repo::open(options(folder.path(), None)).await), Some(Kind::Unsupported));
@@ -86,7 +86,7 @@ async fn a_crash_between_database_and_config_is_healed() {
     let id = {
         let repo = Repo::open(options(folder.path(), None)).await.unwrap();
         let mut transaction = repo.database().begin().await.unwrap();
-        sqlx::query("DELETE FROM meta WHERE key = 'config'").execute(&mut *transaction).await.unwrap();
+        transaction.vandal("DELETE FROM meta WHERE key = 'config'").await.unwrap();
         repo.database().commit(transaction).await.unwrap();
         repo.database().close().await;
         repo.repo_id()

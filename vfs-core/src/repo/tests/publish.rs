@@ -148,14 +148,14 @@ async fn a_crash_before_the_transaction_leaves_the_old_head_and_gc_cleans_up() {
     mount.send("a", &[content(1, 5000)]).await.unwrap();
     // Everything up to the transaction happens; the transaction does not.
     let mut transaction = repo.database().begin().await.unwrap();
-    sqlx::raw_sql("CREATE TRIGGER crash BEFORE INSERT ON history BEGIN SELECT RAISE(ABORT, 'the power is gone'); END")
-        .execute(&mut *transaction)
+    transaction
+        .vandal("CREATE TRIGGER crash BEFORE INSERT ON history BEGIN SELECT RAISE(ABORT, 'the power is gone'); END")
         .await
         .unwrap();
     repo.database().commit(transaction).await.unwrap();
     assert!(mount.commit(note("one")).await.is_err());
     let mut transaction = repo.database().begin().await.unwrap();
-    sqlx::raw_sql("DROP TRIGGER crash").execute(&mut *transaction).await.unwrap();
+    transaction.vandal("DROP TRIGGER crash").await.unwrap();
     repo.database().commit(transaction).await.unwrap();
 
     assert_eq!(repo.workspace("w").await.unwrap().head, head);
@@ -188,14 +188,11 @@ async fn a_commit_that_failed_for_a_moment_can_be_repeated() {
     let mut mount = Mount::new(&repo, "w").await;
     mount.send("a", &[content(1, 5000)]).await.unwrap();
     let mut transaction = repo.database().begin().await.unwrap();
-    sqlx::raw_sql("CREATE TRIGGER t BEFORE INSERT ON history BEGIN SELECT RAISE(ABORT, 'x'); END")
-        .execute(&mut *transaction)
-        .await
-        .unwrap();
+    transaction.vandal("CREATE TRIGGER t BEFORE INSERT ON history BEGIN SELECT RAISE(ABORT, 'x'); END").await.unwrap();
     repo.database().commit(transaction).await.unwrap();
     assert_eq!(kind(mount.commit(note("one")).await), Some(Kind::Unavailable));
     let mut transaction = repo.database().begin().await.unwrap();
-    sqlx::raw_sql("DROP TRIGGER t").execute(&mut *transaction).await.unwrap();
+    transaction.vandal("DROP TRIGGER t").await.unwrap();
     repo.database().commit(transaction).await.unwrap();
     let snapshot = mount.commit(note("one")).await.unwrap();
     assert_eq!(repo.workspace("w").await.unwrap().head, snapshot);

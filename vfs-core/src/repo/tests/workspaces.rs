@@ -164,7 +164,7 @@ async fn rows_with_a_flipped_bit_are_damage() {
         let mount = Mount::new(&repo, "w").await;
         let mut transaction = repo.database().begin().await.unwrap();
         let statement = format!("UPDATE {table} SET {column} = {column} + 4");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction).await.unwrap();
+        transaction.vandal(&statement).await.unwrap();
         repo.database().commit(transaction).await.unwrap();
         let found = match table {
             "refs" | "leases" => kind(repo.workspace("w").await),

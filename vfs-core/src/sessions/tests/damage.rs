@@ -16,7 +16,7 @@ async fn after(vandal: &'static str) -> (Result<Vec<Event>>, Result<Vec<Turn>>, 
     }
     assert_eq!(repo.check(CheckOptions { full: false }, &silent).await.unwrap().damages, [], "sound before");
     let mut transaction = repo.database().begin().await.unwrap();
-    sqlx::raw_sql(vandal).execute(&mut *transaction).await.unwrap();
+    transaction.vandal(vandal).await.unwrap();
     repo.database().commit(transaction).await.unwrap();
     repo.database().close().await;
     let repo = reopen(folder.path(), &clock).await;

@@ -16,6 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::id::{BlobId, HolderId, IdKey, ObjectId, ObjectKind, SnapshotId, TreeId, WorkspaceId};
 use crate::object::{Blob, Body, ChunkRef, Ino, Node, Provenance, Snapshot, TreeNode, XattrsRef};
 use crate::objects::{MemoryObjects, NewObjects, Objects};
+use crate::quota::{Quota, Usage};
 
 pub(in crate::workspace) const WORKSPACE: WorkspaceId = WorkspaceId::from_bytes([3; 16]);
 
@@ -48,6 +49,7 @@ struct EngineState {
     session: Option<(u64, SnapshotId, ChangeSet)>,
     lose_answers: bool,
     fail_commits: u32,
+    quota: Quota,
 }
 
 fn empty(objects: &MemoryObjects) -> (Snapshot, Bytes) {
@@ -92,6 +94,7 @@ impl TestEngine {
             session: None,
             lose_answers: false,
             fail_commits: 0,
+            quota: Quota::NONE,
         };
         let (gate, waiting) = (Semaphore::new(Semaphore::MAX_PERMITS >> 1), Semaphore::new(0));
         Arc::new(TestEngine { objects, state: Mutex::new(state), gate, waiting })
@@ -106,7 +109,18 @@ impl TestEngine {
             head: state.head,
             snapshot: state.snapshots[&state.head].clone(),
             position: state.position,
+            quota: state.quota,
         }
+    }
+
+    pub(in crate::workspace) fn set_quota(&self, quota: Quota) {
+        self.state.lock().quota = quota;
+    }
+
+    /// What the published head holds.
+    pub(in crate::workspace) fn usage(&self) -> Usage {
+        let state = self.state.lock();
+        Usage::of(&state.snapshots[&state.head])
     }
 
     pub(in crate::workspace) fn head(&self) -> SnapshotId {

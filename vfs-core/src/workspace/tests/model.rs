@@ -502,6 +502,7 @@ impl Run {
             0 => {
                 let before = self.dump().await;
                 self.workspace.checkpoint(note("event")).await.unwrap();
+                assert_eq!(self.workspace.state.lock().usage, self.world.engine.usage(), "what is held is counted");
                 same_dump(&before, &self.dump().await, "a checkpoint changes nothing that can be seen");
             }
             1 => {

@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""Makes the seeds in fuzz/corpus: the golden vectors, and small values by hand where there are none. Run it after a change of bytes.
+
+Seeds are named good-… or bad-…: understood or refused (vfs-core/src/testing/decoders/tests.rs holds them to it)."""
+
+import json
+import shutil
+from pathlib import Path
+
+HERE = Path(__file__).parent
+GOLDEN = HERE.parent / "vfs-core/tests/golden"
+
+
+def number(value):
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def text(value):
+    return number(len(value)) + value
+
+
+def write(decoder, kind, seeds):
+    folder = HERE / "corpus" / decoder
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, seed in enumerate(seeds):
+        (folder / f"{kind}-{index:02}").write_bytes(seed)
+
+
+def golden(decoder, file):
+    vectors = json.loads((GOLDEN / file).read_text())
+    write(decoder, "good", [bytes.fromhex(vector["bytes"]) for vector in vectors["vectors"]])
+    write(decoder, "bad", [bytes.fromhex(vector["bytes"]) for vector in vectors["refused"]])
+
+
+def entry(kind, digit, flags, offset, stored, plain):
+    return bytes([kind]) + bytes([digit]) * 32 + bytes([flags]) + number(offset) + number(stored) + number(plain)
+
+
+def pack(objects, *entries, count=None):
+    footer = number(len(entries) if count is None else count) + b"".join(entries)
+    return len(footer).to_bytes(2, "little") + objects + footer
+
+
+shutil.rmtree(HERE / "corpus", ignore_errors=True)
+golden("tree", "tree.json")
+golden("blob", "blob.json")
+golden("snapshot", "snapshot.json")
+golden("attributes", "xattrs.json")
+
+time = number(3_400_000_000) + number(5)
+name = number(1) + text(b"name")
+write("journal_record", "good", [
+    b"\x00" + number(4096),
+    b"\x01" + number(100) + number(16),
+    b"\x02" + number(7) + b"\x00" + name,
+    b"\x02" + number(7) + b"\x01",
+    b"\x03" + name + number(9) + b"\x01" + number(0o644) + number(0) * 3 + text(b"") + time,
+    b"\x04" + number(9) + name + time,
+    b"\x05" + number(9) + name + time,
+    b"\x06" + number(9) + name + time + name + b"\x00" + b"\x00",
+    b"\x07" + number(9) + b"\x00" * 6 + time,
+    b"\x08" + number(9) + number(0) + b"\x00" + time + number(5) + b"hello",
+    b"\x09" + number(9) + number(0) + number(10) + number(10) + b"\x00" + time,
+    b"\x0a" + number(9) + text(b"user.a") + b"\x01" + text(b"value") + time,
+    b"\x0a" + number(9) + text(b"user.a") + b"\x00" + text(b"") + time,
+    b"\x0b" + number(9) + number(0o644) + number(0) + number(0) + time,
+    b"\x0c" + number(9) + name + time + b"\x00",
+])
+write("journal_record", "bad", [
+    b"", b"\xff", b"\x00\x80\x00",
+    b"\x0a" + number(9) + text(b"user.a") + b"\x00" + text(b"a value that is not set") + time,
+    b"\x0b" + number(9) + number(0x10000 + 0o644) + number(0) + number(0) + time,
+])
+
+write("pack_index", "good", [
+    pack(b""),
+    pack(b"abc", entry(1, 1, 0, 25, 3, 3)),
+    pack(b"abcde", entry(1, 1, 0, 25, 3, 3), entry(2, 2, 1, 28, 2, 30)),
+])
+write("pack_index", "bad", [
+    b"", b"\xff\xff", pack(b"", count=200),
+    pack(b"abc", entry(1, 1, 0, 26, 3, 3)),
+    pack(b"abc", entry(3, 1, 0, 25, 3, 3)),
+    pack(b"abcabc", entry(1, 1, 0, 25, 3, 3), entry(1, 1, 0, 28, 3, 3)),
+    pack(b"abc", entry(1, 1, 4, 25, 3, 3)),
+    pack(b"abc", entry(1, 1, 1, 25, 3, 2)),
+])
+
+zstd = bytes.fromhex("28b52ffd2000010000")
+write("stored_object", "good", [b"a", b"\x10\x00\x00\x01" + zstd, b"\xff\xff\xff\x01" + zstd, b"compress me " * 40])
+
+write("change_set", "good", [b"C\x00\x00\x00\x00"])
+write("change_set", "bad", [b"", b"C\x01\x00\x00\x00", b"C\x00\xff\xff\x03"])
+
+digits = "0123456789abcdef" * 4
+config = {"format": 0, "repo": digits[:32], "tenant": digits[:32], "id_key": {"wrapping": "none", "secret": digits}}
+write("config", "good", [json.dumps(config).encode()])
+write("config", "bad", [b"", b"{}", b'{"format": 99}', b'{"format": -1}', json.dumps(config).encode()[:-3]])
+
+moved = {"format": 0, "workspace": digits[:32], "name": "w", "snapshot": digits, "parent": None, "epoch": 1, "sequence": 2,
+         "time": {"seconds": 1700000000, "nanos": 5}, "holder": None, "position": 0}
+write("ref_log_entry", "good", [json.dumps(moved).encode()])
+write("ref_log_entry", "bad", [b"", b"null", json.dumps(dict(moved, epoch=-1)).encode()])
+
+write("name", "good", [b"a", b"\xff\xfe", b"...", b"n" * 255])
+write("name", "bad", [b"", b".", b"..", b"a/b", b"a\0", b"n" * 256])
+write("scope", "good", [b"org", b"user/ada", b"agent/main-1"])
+write("scope", "bad", [b"", b"org/x", b"user/", b"user/-a", b"team/x", b"user/a b"])
+write("document_path", "good", [b"SKILL.md", b"a/b/c", "ä/ö".encode()])
+write("document_path", "bad", [b"", b"/a", b"a//b", b"a/../b", b"a\n", b"\xff"])
+write("object_id", "good", [digits.encode()])
+write("object_id", "bad", [b"", digits[:-1].encode(), b"g" * 64, digits.upper().encode()])
+write("glob", "good", [b"**/*.rs", b"{a,b}[c-d]?"])
+write("glob", "bad", [b"", b"{" * 200, b"g" * 10000])
+frame = lambda *items: len(items).to_bytes(4, "big") + b"".join(len(item).to_bytes(4, "big") + item for item in items)
+write("frames", "good", [frame(), frame(b""), frame(b"one", b"two" * 10)])
+write("frames", "bad", [b"", b"\0\0\0", frame(b"a")[:-1], frame(b"a") + b"x", b"\xff" * 8])

@@ -1,0 +1,70 @@
+//! The index from the packs' own footers, several at a time.
+
+use futures::StreamExt;
+
+use super::RebuildReport;
+use crate::check::is_damage;
+use crate::db::{PackRow, repairs};
+use crate::error::{Error, Result};
+use crate::gc::list_packs;
+use crate::id::PackId;
+use crate::limits::READS_AT_ONCE;
+use crate::pack::{PackEntry, PackIndex, TRAILER_LENGTH, read_index};
+use crate::progress::{OnProgress, Progress};
+use crate::store::Store;
+
+/// Reads them all. A pack whose footer is damaged is left out and named.
+pub(super) async fn read(store: &Store, report: &mut RebuildReport, progress: &OnProgress) -> Result<()> {
+    let mut packs: Vec<(PackId, u64)> = list_packs(store).await?.into_iter().collect();
+    packs.sort_unstable();
+    let total = Some(packs.len() as u64);
+    let reads = packs.into_iter().map(|(id, size)| async move { (id, size, footer(store, id, size).await) });
+    let mut reads = futures::stream::iter(reads).buffered(READS_AT_ONCE);
+    while let Some((id, size, index)) = reads.next().await {
+        match index {
+            Ok(index) if index.tenant == store.tenant() => add(store, id, size, index, report).await?,
+            Ok(_) => report.unreadable_packs.push(format!("{id}: it belongs to another tenant")),
+            Err(error) if is_damage(error.kind()) => {
+                report.unreadable_packs.push(format!("{id}: {}", error.context()));
+            }
+            Err(error) => return Err(error),
+        }
+        progress(Progress { what: "packs", done: report.packs, total });
+    }
+    Ok(())
+}
+
+async fn add(store: &Store, id: PackId, size: u64, index: PackIndex, report: &mut RebuildReport) -> Result<()> {
+    let objects = index.entries.len() as u64;
+    let row = PackRow { id, class: index.class, size, objects, created: store.now(), condemned: None, emptied: false };
+    let mut transaction = store.database().begin().await?;
+    repairs::put_pack(&mut transaction, store.tenant_number(), &row, store.now()).await?;
+    let own = new_ones(store, &mut transaction, index.entries).await?;
+    for entry in &own {
+        repairs::put_row(&mut transaction, store.tenant_number(), id, entry).await?;
+    }
+    store.database().commit(transaction).await?;
+    report.packs += 1;
+    report.objects += own.len() as u64;
+    Ok(())
+}
+
+/// Objects that several packs hold are indexed once.
+async fn new_ones(
+    store: &Store,
+    connection: &mut crate::db::Connection,
+    entries: Vec<PackEntry>,
+) -> Result<Vec<PackEntry>> {
+    let ids: Vec<_> = entries.iter().map(|entry| entry.id).collect();
+    let known = crate::db::packs::locate(connection, store.tenant_number(), &ids).await?;
+    Ok(entries.into_iter().filter(|entry| !known.contains_key(&entry.id)).collect())
+}
+
+/// The index of a pack.
+async fn footer(store: &Store, id: PackId, size: u64) -> Result<PackIndex> {
+    if size < TRAILER_LENGTH as u64 {
+        return Err(Error::corrupt("it is shorter than a trailer"));
+    }
+    let bytes = store.bucket().get(&store.pack_name(id)).await?;
+    read_index(&bytes)
+}

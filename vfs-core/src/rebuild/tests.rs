@@ -1,0 +1,183 @@
+//! rebuild: the new database equals the old one, which is refused from then on.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::base::Publisher;
+use crate::clock::SystemClock;
+use crate::objects::Objects;
+use crate::progress::silent;
+use crate::repair::tests::{fill, full, overwrite, packs, readable};
+use crate::repo::tests::{Mount, content, note};
+use crate::repo::{Repo, RepoOptions};
+
+async fn open(data: &Path) -> Result<Repo> {
+    Repo::open(RepoOptions { data: data.to_owned(), bucket: None, database: None, clock: Arc::new(SystemClock) }).await
+}
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Place {
+        Place(tempfile::tempdir().unwrap())
+    }
+
+    fn data(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn options(&self, name: &str) -> RebuildOptions {
+        let bucket = url::Url::from_directory_path(self.data("old").join("bucket")).unwrap().to_string();
+        RebuildOptions { data: self.data(name), bucket, clock: Arc::new(SystemClock) }
+    }
+
+    async fn rebuild(&self, name: &str) -> Result<RebuildReport> {
+        rebuild(&self.options(name), &silent).await
+    }
+}
+
+async fn rows(repo: &Repo, name: &str) -> Vec<crate::repo::HistoryRow> {
+    repo.history(repo.workspace(name).await.unwrap().id, true, u32::MAX).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_rebuilt_database_has_everything_that_the_old_one_had() {
+    let place = Place::new();
+    let old = open(&place.data("old")).await.unwrap();
+    fill(&old).await;
+    let mut mount = Mount::new(&old, "w").await;
+    mount.write("by a holder", &[content(8, 900)], note("four")).await.unwrap();
+    let gone = old.create_workspace("gone", None, None).await.unwrap();
+    old.delete_workspace(gone.id).await.unwrap();
+    let whole = readable(&old).await;
+    let histories = [rows(&old, "w").await, rows(&old, "fork").await];
+    let taken = old.take_inos(1).await.unwrap();
+    drop(old);
+    let report = place.rebuild("new").await.unwrap();
+    assert_eq!((report.owner, report.deleted_workspaces, report.left_out.len()), (1, 1, 0), "{report:?}");
+    let new = open(&place.data("new")).await.unwrap();
+    assert_eq!(readable(&new).await, whole);
+    assert_eq!([rows(&new, "w").await, rows(&new, "fork").await], histories);
+    assert!(new.workspace("gone").await.is_err(), "deleted ones stay deleted");
+    assert_eq!(full(&new).await.damages, []);
+    assert!(new.take_inos(1).await.unwrap() > taken);
+    // The old holder is fenced, its position is remembered.
+    let late = new.begin(&mount.lease, mount.base, mount.position + 1).await.unwrap_err();
+    assert_eq!(late.kind(), Kind::LeaseLost);
+    let attached = new.attach(mount.lease.workspace, mount.lease.holder, &crate::repo::tests::who(1)).await.unwrap();
+    assert!(attached.lease.epoch > mount.lease.epoch);
+    assert_eq!(attached.position, mount.position);
+    let mut again = Mount::on(&new, attached);
+    again.write("later", &[content(10, 800)], note("five")).await.unwrap();
+    assert_eq!(full(&new).await.damages, []);
+}
+
+#[tokio::test]
+async fn the_old_database_is_refused_and_a_folder_with_a_database_is_not_overwritten() {
+    let place = Place::new();
+    let old = open(&place.data("old")).await.unwrap();
+    fill(&old).await;
+    drop(old);
+    drop(open(&place.data("old")).await.unwrap());
+    place.rebuild("new").await.unwrap();
+    let refused = open(&place.data("old")).await.err().unwrap();
+    assert_eq!(refused.kind(), Kind::Denied);
+    assert!(refused.context().contains("taken over by a rebuild"), "{}", refused.context());
+    let again = place.rebuild("new").await.unwrap_err();
+    assert_eq!(again.kind(), Kind::AlreadyExists);
+    // A third one takes over from the second.
+    assert_eq!(place.rebuild("third").await.unwrap().owner, 2);
+    assert_eq!(open(&place.data("new")).await.err().unwrap().kind(), Kind::Denied);
+    open(&place.data("third")).await.unwrap();
+}
+
+#[tokio::test]
+async fn gc_of_an_old_database_that_still_runs_deletes_nothing() {
+    let place = Place::new();
+    let old = open(&place.data("old")).await.unwrap();
+    fill(&old).await;
+    place.rebuild("new").await.unwrap();
+    let new = open(&place.data("new")).await.unwrap();
+    let mut mount = Mount::new(&new, "w").await;
+    mount.write("later", &[content(11, 900)], note("more")).await.unwrap();
+    let whole = readable(&new).await;
+    let options = crate::repo::GcOptions { grace: std::time::Duration::ZERO, ..Default::default() };
+    assert_eq!(old.gc(options, &silent).await.unwrap_err().kind(), Kind::Denied);
+    assert_eq!(readable(&new).await, whole);
+}
+
+#[tokio::test]
+async fn a_move_that_never_counted_is_kept_beside_the_one_that_did() {
+    let place = Place::new();
+    let old = open(&place.data("old")).await.unwrap();
+    fill(&old).await;
+    let w = old.workspace("w").await.unwrap();
+    let fork = old.workspace("fork").await.unwrap();
+    // A move of `w` to the fork's head that was cut off before its commit: same sequence, earlier time.
+    let log = log::read(old.store().bucket(), old.tenant(), Some(w.id)).await.unwrap();
+    let committed = log.entries.last().unwrap();
+    let time = crate::clock::Time { seconds: 1, nanos: 0 };
+    let loser = crate::repo::moves::RefLogEntry { snapshot: Some(fork.head), time, ..committed.clone() };
+    old.put_ref_log_for_tests(&loser).await.unwrap();
+    drop(old);
+    let report = place.rebuild("new").await.unwrap();
+    assert_eq!(report.left_out.len(), 1, "{report:?}");
+    assert!(report.left_out[0].contains("no later move builds on"), "{report:?}");
+    let new = open(&place.data("new")).await.unwrap();
+    assert_eq!(new.workspace("w").await.unwrap().head, w.head);
+    let mut connection = new.database().read().await.unwrap();
+    let side = crate::db::side_refs::all(&mut connection, w.id).await.unwrap();
+    assert_eq!((side.len(), side[0].snapshot), (1, fork.head));
+    assert!(side[0].name.starts_with("rebuilt/"));
+}
+
+#[tokio::test]
+async fn an_incomplete_head_gives_way_to_the_newest_complete_one() {
+    let place = Place::new();
+    let old = open(&place.data("old")).await.unwrap();
+    fill(&old).await;
+    let id: crate::id::ObjectId = old.store().key().chunk_id(&content(6, 3_000)).into();
+    let location = old.store().locate(&[id]).await.unwrap()[&id];
+    let before = rows(&old, "fork").await;
+    overwrite(&old, &old.store().pack_name(location.pack), None).await;
+    drop(old);
+    let report = place.rebuild("new").await.unwrap();
+    assert!(report.left_out.iter().any(|line| line.contains("not complete")), "{report:?}");
+    let new = open(&place.data("new")).await.unwrap();
+    assert_eq!(new.workspace("fork").await.unwrap().head, before[1].snapshot, "the state before");
+    assert_eq!(full(&new).await.damages, []);
+}
+
+#[tokio::test]
+async fn a_rebuild_that_was_stopped_left_nothing_and_can_be_repeated() {
+    let place = Place::new();
+    let old = open(&place.data("old")).await.unwrap();
+    fill(&old).await;
+    let whole = readable(&old).await;
+    let count = packs(&old).await.len();
+    drop(old);
+    let options = place.options("new");
+    {
+        let stopped = rebuild(&options, &silent);
+        let soon = tokio::time::timeout(std::time::Duration::from_millis(15), stopped);
+        let _ = soon.await;
+    }
+    if !place.data("new").join(SQLITE).exists() {
+        let report = place.rebuild("new").await.unwrap();
+        assert_eq!(report.packs as usize, count);
+    }
+    assert_eq!(readable(&open(&place.data("new")).await.unwrap()).await, whole);
+}
+
+#[tokio::test]
+async fn a_bucket_without_a_config_is_refused_and_stays_as_it_was() {
+    let place = Place::new();
+    let bucket = place.data("empty");
+    let options = RebuildOptions {
+        data: place.data("new"),
+        bucket: url::Url::from_directory_path(&bucket).unwrap().to_string(),
+        clock: Arc::new(SystemClock),
+    };
+    assert_eq!(rebuild(&options, &silent).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(Bucket::open(&options.bucket).unwrap().list("").await.unwrap(), []);
+}
