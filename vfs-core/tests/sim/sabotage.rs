@@ -6,7 +6,7 @@ use vfs_core::testing::sabotage::{Sabotage, set};
 use vfs_core::testing::{Fault, Operation};
 
 use crate::crash::{Step, crash_everywhere};
-use crate::gc::{HOUR, doubtful, duel};
+use crate::gc::{HOUR, doubtful, duel, duel_of_one};
 use crate::worlds::block_on;
 
 /// Schedules that are tried before the rig counts as blind.
@@ -41,7 +41,7 @@ fn a_publish_that_revives_nothing_is_caught() {
 
 #[test]
 fn a_gc_that_does_not_look_again_is_caught() {
-    caught(Sabotage::SkipGenerationCheck, |seed| block_on(duel(seed, HOUR, &[Step::Collect], &[Step::Reuse])));
+    caught(Sabotage::SkipGenerationCheck, |seed| block_on(duel_of_one(seed, &[Step::Collect], &[Step::Reuse])));
 }
 
 #[test]
