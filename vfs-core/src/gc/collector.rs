@@ -8,7 +8,7 @@ use super::repack::{self, Group};
 use super::{GcOptions, GcReport, Surroundings, is_over, orphans, reflog, retention};
 use crate::bucket::Listed;
 use crate::db::{Connection, PackRow, Transaction, counters, orphans as orphan_rows, packs};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::{PackId, SnapshotId};
 use crate::limits::GC_ROUNDS_MAX;
 use crate::progress::{OnProgress, Progress, silent};
@@ -57,7 +57,10 @@ pub(super) struct Collector {
     rounds: usize,
     plan: retention::Plan,
     listed: HashMap<PackId, u64>,
-    roots: Option<Roots>,
+    /// The generation of the roots that were marked last.
+    generation: u64,
+    /// More was marked since everything was.
+    caught_up: bool,
     marks: Marks,
     /// The counter of moves before the index was read.
     moves: u64,
@@ -84,7 +87,8 @@ impl Collector {
             rounds: 0,
             plan: retention::Plan::default(),
             listed: HashMap::new(),
-            roots: None,
+            generation: 0,
+            caught_up: false,
             marks: Marks::default(),
             moves: 0,
             live: Live::default(),
@@ -100,7 +104,40 @@ impl Collector {
 
     /// Goes one step further; true once there is nothing more to do.
     pub(super) async fn step(&mut self, progress: &OnProgress) -> Result<bool> {
-        self.phase = match self.phase {
+        self.phase = match self.advance(progress).await {
+            Ok(next) => next,
+            Err(error) => self.excuse(error).await?,
+        };
+        Ok(self.phase == Phase::Done)
+    }
+
+    /// What is missing may have been needed by nothing but a root that is gone by now, and another gc was faster: then
+    /// it is no damage, and the marks are made anew.
+    async fn excuse(&mut self, error: Error) -> Result<Phase> {
+        let next = match self.phase {
+            Phase::Mark | Phase::Weigh | Phase::Decide | Phase::CatchUp => Phase::Mark,
+            Phase::Repack => Phase::Clear,
+            _ => return Err(error),
+        };
+        let missing = matches!(error.kind(), Kind::Corrupt | Kind::NotFound);
+        if !missing || self.rounds >= GC_ROUNDS_MAX || !self.is_stale().await? {
+            return Err(error);
+        }
+        self.rounds += 1;
+        if next == Phase::Mark {
+            (self.marks, self.live) = (Marks::default(), Live::default());
+        }
+        Ok(next)
+    }
+
+    /// Whether the marks may hold what is not reachable any more.
+    async fn is_stale(&self) -> Result<bool> {
+        let mut connection = self.store.database().read().await?;
+        Ok(self.caught_up || Roots::generation(&mut connection).await? != self.generation)
+    }
+
+    async fn advance(&mut self, progress: &OnProgress) -> Result<Phase> {
+        Ok(match self.phase {
             Phase::Retain => self.retain(progress).await?,
             Phase::Survey => self.survey().await?,
             Phase::Mark => self.mark(progress).await?,
@@ -115,8 +152,7 @@ impl Collector {
             Phase::Clear => self.clear().await?,
             Phase::Prune => self.prune(progress).await?,
             Phase::Done => Phase::Done,
-        };
-        Ok(self.phase == Phase::Done)
+        })
     }
 
     pub(super) fn report(self) -> GcReport {
@@ -170,9 +206,9 @@ impl Collector {
 
     async fn mark(&mut self, progress: &OnProgress) -> Result<Phase> {
         let roots = self.read_roots().await?;
-        self.marks.add(&self.store, roots.snapshots.iter().copied(), None, progress).await?;
+        (self.generation, self.caught_up) = (roots.generation, false);
         self.report.roots = roots.snapshots.len() as u64;
-        self.roots = Some(roots);
+        self.marks.add(&self.store, roots.snapshots, None, progress).await?;
         Ok(Phase::Weigh)
     }
 
@@ -189,8 +225,7 @@ impl Collector {
     async fn outdated(&mut self, connection: &mut Connection) -> Result<Option<Phase>> {
         let again = if moves(connection).await? != self.moves {
             Phase::Weigh
-        } else if !sabotaged!(SkipGenerationCheck)
-            && self.roots.as_ref().map(|roots| roots.generation) != Some(Roots::generation(connection).await?) {
+        } else if !sabotaged!(SkipGenerationCheck) && Roots::generation(connection).await? != self.generation {
             Phase::CatchUp
         } else {
             return Ok(None);
@@ -204,11 +239,11 @@ impl Collector {
 
     async fn catch_up(&mut self, progress: &OnProgress) -> Result<Phase> {
         let roots = self.read_roots().await?;
-        let mut new = Vec::new();
-        self.marks.add(&self.store, roots.snapshots.iter().copied(), Some(&mut new), progress).await?;
-        self.live.add_marked(&self.store, &new).await?;
+        (self.generation, self.caught_up) = (roots.generation, true);
         self.report.roots = roots.snapshots.len() as u64;
-        self.roots = Some(roots);
+        let mut new = Vec::new();
+        self.marks.add(&self.store, roots.snapshots, Some(&mut new), progress).await?;
+        self.live.add_marked(&self.store, &new).await?;
         Ok(Phase::Decide)
     }
 
@@ -406,7 +441,9 @@ impl Collector {
 impl Collector {
     /// Bundles are copies: one that goes too early costs a mount some requests.
     async fn prune_bundles(&mut self, progress: &OnProgress) -> Result<()> {
-        let gone = std::mem::take(&mut self.bundles).into_iter().filter(|(snapshot, _)| !self.marks.contains(&(*snapshot).into()));
+        let gone = std::mem::take(&mut self.bundles)
+            .into_iter()
+            .filter(|(snapshot, _)| !self.marks.contains(&(*snapshot).into()));
         for (snapshot, size) in gone {
             if self.options.delete && !self.options.dry_run {
                 bundles::remove(&self.store, snapshot).await?;

@@ -12,7 +12,9 @@ use super::marks::{Live, Marks, Part, each_object};
 use crate::db::{Location, PackRow, Transaction, copies, counters};
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectId, PackId};
-use crate::limits::{GC_READ_BYTES, PACK_OBJECTS_TARGET, PACK_TARGET, REPACK_BYTES_MAX, REPACK_OBJECTS_MAX, UPLOAD_PART};
+use crate::limits::{
+    GC_READ_BYTES, PACK_OBJECTS_TARGET, PACK_TARGET, REPACK_BYTES_MAX, REPACK_OBJECTS_MAX, UPLOAD_PART,
+};
 use crate::pack::{Pack, PackClass, PackWriter, Stored};
 use crate::progress::{OnProgress, Progress};
 use crate::store::{Pinned, Store};
@@ -41,13 +43,7 @@ pub(super) struct Group {
 /// copy. Packs without anything alive are not among them: they are condemned.
 pub(super) fn choose(rows: impl Iterator<Item = PackRow>, live: &Live, below_percent: u8) -> Vec<Source> {
     let mut sources: Vec<Source> = rows
-        .map(|row| Source {
-            id: row.id,
-            class: row.class,
-            size: row.size,
-            objects: row.objects,
-            live: live.of(row.id),
-        })
+        .map(|row| Source { id: row.id, class: row.class, size: row.size, objects: row.objects, live: live.of(row.id) })
         .filter(|source| source.live.objects > 0)
         .filter(|source| u128::from(source.live.bytes) * 100 < u128::from(source.size) * u128::from(below_percent))
         .filter(|source| source.live.objects < source.objects)
