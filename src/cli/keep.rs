@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 
 /// Options of `gc`.
 #[derive(Debug, Args)]
@@ -76,25 +76,26 @@ pub(crate) enum Retention {
 #[command(after_help = "\
 What one of the rules keeps stays, and so do, whatever they say: the newest state, the newest named snapshot, tagged
 snapshots, and what a mount stands on. `esker gc --dry-run` says what would go.")]
-#[group(id = "rules", required = true, multiple = true, args = ["keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_within"])]
+#[group(skip)]
+#[command(group = ArgGroup::new("rules").required(true).multiple(true))]
 pub(crate) struct SetRetention {
     /// The workspace [default: all that have no rules of their own]
     #[arg(value_name = "W")]
     pub workspace: Option<String>,
     /// Keep the newest so many named snapshots
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", group = "rules")]
     pub keep_last: Option<u64>,
     /// Keep the newest of each of the newest so many hours (UTC) that have one
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", group = "rules")]
     pub keep_hourly: Option<u64>,
     /// The same for days
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", group = "rules")]
     pub keep_daily: Option<u64>,
     /// The same for weeks, which begin on Monday
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", group = "rules")]
     pub keep_weekly: Option<u64>,
     /// Keep all that are at most this much older than the newest: 90m, 36h, 2d12h, 4w
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", group = "rules", value_parser = parse_duration)]
     pub keep_within: Option<u64>,
 }
 

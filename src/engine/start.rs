@@ -44,7 +44,8 @@ pub(crate) fn ensure(data: &DataFolder) -> Outcome<EngineInfo> {
 
 /// Whoever gives a key believes that the repo is encrypted.
 fn refuse_useless_key(data: &DataFolder, info: &EngineInfo) -> Outcome {
-    if info.encrypted || key::asked(data)?.is_none() {
+    // Asked in any case: two keys at once are refused.
+    if key::asked(data)?.is_none() || info.encrypted {
         return Ok(());
     }
     let line = format!(

@@ -150,13 +150,19 @@ impl Bucket {
     pub async fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         let request = || async {
             self.counts.range.count();
-            let failed = |error| map_error(error, format!("{name} could not be read from the bucket"));
-            self.store.get_range(&Path::from(name), range.clone()).await.map_err(failed)
+            let error = match self.store.get_range(&Path::from(name), range.clone()).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => map_error(error, format!("{name} could not be read from the bucket")),
+            };
+            // Stores say in words of their own that an object ends before the range begins: asked again it is no longer.
+            let is_short = error.kind() == Kind::Unavailable
+                && self.store.head(&Path::from(name)).await.is_ok_and(|object| object.size < range.end);
+            Err(if is_short { shorter(name).because(error) } else { error })
         };
         let bytes = self.patience.run(&self.counts, request).await?;
         self.counts.bytes_in.add(bytes.len() as u64);
         if bytes.len() as u64 != range.end - range.start {
-            return Err(Error::corrupt(format!("{name} in the bucket is shorter than the index says")));
+            return Err(shorter(name));
         }
         Ok(bytes)
     }
@@ -200,6 +206,10 @@ impl Bucket {
         };
         self.patience.run(&self.counts, request).await
     }
+}
+
+fn shorter(name: &str) -> Error {
+    Error::corrupt(format!("{name} in the bucket is shorter than the index says"))
 }
 
 fn map_error(error: object_store::Error, context: String) -> Error {

@@ -108,6 +108,8 @@ impl Site {
         let object = match path {
             _ if has("packs") => "pack",
             _ if has("reflog") => "ref log",
+            _ if has("owner") => "owner",
+            _ if has("bundles") => "bundle",
             "config.json" => "config",
             _ if path.starts_with("probe") => "probe",
             _ => "other",

@@ -182,16 +182,22 @@ impl Turnstile {
             while self.poll_woken() {
                 quiet = 0;
             }
+            // One that waits at a gate may have work on another thread too, which leads it to the next gate.
+            let asleep = others_sleep() && others_sleep();
+            if self.poll_woken() {
+                quiet = 0;
+                continue;
+            }
             let unsettled = self.unsettled();
             let all_at_gates = unsettled.is_empty() && !self.actors.iter().any(|actor| actor.blocked);
-            if all_at_gates || quiet >= QUIET_ROUNDS {
+            if (all_at_gates && asleep) || quiet >= QUIET_ROUNDS {
                 unsettled.into_iter().for_each(|index| self.actors[index].blocked = true);
                 return;
             }
             // What the runtime does beside the actors (a connection goes back to its pool) may wake one.
             tokio::task::yield_now().await;
             quiet += 1;
-            if !others_sleep() {
+            if !asleep {
                 quiet = 0;
                 let _ = tokio::time::timeout(PATIENCE, self.woken.notified()).await;
             }
