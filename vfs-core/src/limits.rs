@@ -215,7 +215,7 @@ pub const RETENTION_KEEP_MAX: u64 = 1_000_000;
 /// The longest time that a rule of retention keeps.
 pub const RETENTION_WITHIN_MAX: Duration = Duration::from_secs(1000 * 366 * 24 * 3600);
 /// Tags of one workspace: each keeps a snapshot for ever.
-pub const TAGS_MAX: u64 = 10_000;
+pub const TAGS_MAX: usize = 10_000;
 /// An open publish that nobody has used for this long is forgotten; its holder may begin again.
 pub const PUBLISH_IDLE: Duration = Duration::from_secs(15 * 60);
 /// Times that check looks again because what it looked at changed meanwhile.

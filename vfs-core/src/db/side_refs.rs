@@ -33,18 +33,6 @@ pub async fn get(connection: &mut Connection, workspace: WorkspaceId, name: &str
     row.as_ref().map(read).transpose()
 }
 
-/// How many of a workspace have names that begin with this.
-pub async fn count(connection: &mut Connection, workspace: WorkspaceId, prefix: &str) -> Result<u64> {
-    let row = query("SELECT COUNT(*) AS count FROM side_refs WHERE workspace = ? AND substr(name, 1, ?) = ?")
-        .bind(&workspace.as_bytes()[..])
-        .bind(prefix.len() as i64)
-        .bind(prefix)
-        .fetch_one(connection)
-        .await
-        .map_err(failed)?;
-    Columns(&row).number("count")
-}
-
 /// Whether any workspace of the tenant has one that keeps a snapshot.
 pub async fn holds(connection: &mut Connection, tenant: i64, snapshot: SnapshotId) -> Result<bool> {
     let found = query(

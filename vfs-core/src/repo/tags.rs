@@ -46,7 +46,8 @@ impl Repo {
             }
             None => {}
         }
-        if side_refs::count(&mut transaction, workspace, TAG).await? >= TAGS_MAX {
+        let all = side_refs::all(&mut transaction, workspace).await?;
+        if all.iter().filter(|row| row.name.starts_with(TAG)).count() >= TAGS_MAX {
             return Err(Error::new(
                 Kind::LimitExceeded,
                 format!("a workspace has at most {TAGS_MAX} tags: remove some"),
