@@ -251,5 +251,7 @@ if (!sabotage) {
 }
 report.login.after_logout = (await raw("/admin", "GET", { host, cookie })).status;
 
+// A request that is still under way belongs to nobody any more.
+for (const context of browser.contexts()) await context.unrouteAll({ behavior: "ignoreErrors" });
 await browser.close();
 process.stdout.write(JSON.stringify(report));

@@ -154,8 +154,10 @@ impl Bucket {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) => map_error(error, format!("{name} could not be read from the bucket")),
             };
-            // Stores say in words of their own that an object ends before the range begins: asked again it is no longer.
+            // Stores say in words of their own that an object ends before the range begins; its size decides.
+            let words = error.chain();
             let is_short = error.kind() == Kind::Unavailable
+                && ["range", "Range", "416"].iter().any(|word| words.contains(word))
                 && self.store.head(&Path::from(name)).await.is_ok_and(|object| object.size < range.end);
             Err(if is_short { shorter(name).because(error) } else { error })
         };

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 
+type Fill = dyn Fn(&mut [u8]) -> Result<()> + Send + Sync;
+
 /// Where random bytes come from. Clones are the same source.
 #[derive(Clone)]
-pub struct Chance(Arc<dyn Fn(&mut [u8]) -> Result<()> + Send + Sync>);
+pub struct Chance(Arc<Fill>);
 
 impl Chance {
     /// A source that fills a slice with bytes nobody else gets.

@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, reason = "a test or example may panic")]
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -181,9 +182,8 @@ async fn manifest(repo: &Repo) -> Manifest {
         let rows = repo.history(info.id, true, u32::MAX).await.unwrap();
         assert_eq!(rows[0].snapshot, info.head);
         for row in &rows {
-            let id = row.snapshot.to_hex();
-            if !made.snapshots.contains_key(&id) {
-                made.snapshots.insert(id, paths(repo, row.snapshot).await);
+            if let Entry::Vacant(place) = made.snapshots.entry(row.snapshot.to_hex()) {
+                place.insert(paths(repo, row.snapshot).await);
             }
         }
         let row = |row: &vfs_core::repo::HistoryRow| Row {

@@ -1,6 +1,6 @@
 //! Names that move, and the index: the database of a repo.
 //!
-//! One file a noun, in the SQL that SQLite and PostgreSQL share; below them the narrow trait of [`backend`] and its two
+//! One file a noun, in the SQL that SQLite and PostgreSQL share; below them the narrow trait of `backend` and its two
 //! implementations (decision 0017). Only this module holds SQL. Rows of refs, history, leases and documents carry
 //! their own hash: no database's integrity check sees a flipped bit.
 //!

@@ -112,7 +112,7 @@ pub struct Flags {
 impl PackEntry {
     /// The flags byte in footers and in the index.
     pub fn flags(&self) -> u8 {
-        u8::from(self.compressed) * FLAG_ZSTD | u8::from(self.sealed) * FLAG_AEAD
+        (u8::from(self.compressed) * FLAG_ZSTD) | (u8::from(self.sealed) * FLAG_AEAD)
     }
 
     /// What a flags byte says; refuses flags that nothing writes.

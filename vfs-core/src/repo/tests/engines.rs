@@ -106,7 +106,7 @@ async fn of_racing_holders_one_attaches(team: &Team) {
         let leases: Vec<Lease> = attached.iter().flatten().map(|attached| attached.lease).collect();
         assert_eq!(leases.len(), 1, "one of twelve");
         assert_eq!(leases[0].epoch, round, "nobody else took an epoch");
-        assert!(attached.into_iter().filter_map(|result| kind(result)).all(|kind| kind == Kind::Busy));
+        assert!(attached.into_iter().filter_map(kind).all(|kind| kind == Kind::Busy));
         team.engine(round as usize).detach(&leases[0]).await.unwrap();
     }
 }
@@ -258,7 +258,7 @@ async fn gc_beside_publishes_loses_nothing(team: &Team) {
     assert!(published > 5 && one + two > 0, "{published} publishes, {one} and {two} packs deleted");
     let report = team.engine(3).check(CheckOptions { full: true }, &silent).await.unwrap();
     assert!(report.damages.is_empty(), "{report:?}");
-    assert_eq!(files(team.engine(1), head).await.unwrap().is_empty(), false);
+    assert!(!files(team.engine(1), head).await.unwrap().is_empty());
 }
 
 async fn a_lease_is_live_as_long_as_it_is_renewed() {

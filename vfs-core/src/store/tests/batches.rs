@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use super::*;
 use crate::keys::DataKey;
@@ -165,7 +165,7 @@ async fn a_small_pack_can_be_tried_again_and_a_streamed_one_begins_again() {
 async fn poll_and_drop<T>(work: impl Future<Output = T>, times: usize) -> bool {
     let mut work = pin!(work);
     for _ in 0..times {
-        if let Poll::Ready(_) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        if work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             return true;
         }
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
