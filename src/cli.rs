@@ -3,6 +3,7 @@
 //! Paths and addresses stay `OsString`, because names need not be UTF-8.
 
 mod documents;
+mod keep;
 mod maintenance;
 mod sessions;
 
@@ -12,8 +13,9 @@ use std::path::PathBuf;
 pub(crate) use documents::{
     Doc, DocGet, DocList, DocLog, DocMount, DocPut, DocRestore, DocRm, IfVersion, Viewer, Within,
 };
+pub(crate) use keep::{Gc, Retention, Tag, TagCommand};
 use maintenance::parse_size;
-pub(crate) use maintenance::{Check, Gc, Quota, Rebuild, Repair};
+pub(crate) use maintenance::{Check, Quota, Rebuild, Repair};
 pub(crate) use sessions::{Session, SessionList, SessionShow};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -22,7 +24,7 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 other error; 2 wrong usage; 3 not found; 4 conflict, busy or lease lost; 5 denied;
 6 engine, bucket or FUSE unavailable; 7 damage found; 8 disk or quota full, or of check: only damage that hits
 nothing; 10 another version is needed.
-W names a workspace and means its live state; W@SNAPSHOT means that snapshot (its first digits are enough).";
+W names a workspace and means its live state; W@SNAPSHOT means that snapshot (its first digits, or a tag, are enough).";
 
 /// A filesystem for agents: workspaces that are mounted in milliseconds and keep every state.
 #[derive(Debug, Parser)]
@@ -107,8 +109,13 @@ pub(crate) enum Command {
     Repair(Repair),
     /// Make a new database from a bucket and its ref log alone, in a data folder without one (--data)
     Rebuild(Rebuild),
-    /// Drop what nothing reaches any more
+    /// Drop what nothing reaches any more, and snapshots that no retention rule keeps
     Gc(Gc),
+    /// Names that keep snapshots; `W@NAME` means the snapshot of a tag
+    Tag(Tag),
+    /// Which snapshots gc keeps: rules for a workspace, or for all
+    #[command(subcommand)]
+    Retention(Retention),
     /// Say how much is stored, what that takes, and how the caches do
     Stats,
     /// See an agent at work in half a minute: a scripted model, everything else is real

@@ -116,14 +116,6 @@ pub(crate) struct Rebuild {
     pub bucket: String,
 }
 
-/// Options of `gc`.
-#[derive(Debug, Args)]
-pub(crate) struct Gc {
-    /// Keep what was written in the last so many seconds
-    #[arg(long, value_name = "SECONDS")]
-    pub grace: Option<u64>,
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;

@@ -8,6 +8,7 @@ mod doctor;
 mod documents;
 mod files;
 mod history;
+mod keep;
 mod key;
 mod maintenance;
 mod mount;
@@ -56,7 +57,9 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Check(options) => maintenance::check(context, options).await,
         Command::Repair(options) => repair::repair(context, options).await,
         Command::Rebuild(options) => repair::rebuild(context, options).await,
-        Command::Gc(options) => maintenance::gc(context, options).await,
+        Command::Gc(options) => keep::gc(context, options).await,
+        Command::Tag(options) => keep::tag(context, options).await,
+        Command::Retention(options) => keep::retention(context, options).await,
         Command::Stats => stats::run(context).await,
         Command::Demo(options) => demo::run(context, options).await,
         Command::Doctor => doctor::run(context.printer, &context.data),

@@ -192,8 +192,30 @@ pub const INO_TAKE_MAX: u64 = 1 << 32;
 pub const WALK_BATCH: usize = 512;
 /// Paths that check names for one damaged object.
 pub const DAMAGE_HITS_MAX: usize = 8;
-/// Times that gc marks anew because publishes overtook it, before it gives up.
-pub const GC_ROUNDS_MAX: usize = 8;
+/// Times that gc catches up because publishes overtook it, before it gives up; a round marks only what is new.
+pub const GC_ROUNDS_MAX: usize = 32;
+/// Objects of the index that gc reads at a time: some 100 bytes each.
+pub const GC_PAGE: u64 = 10_000;
+/// Bytes of objects that gc reads at a time while it marks, and while it copies.
+pub const GC_READ_BYTES: u64 = 16 * 1024 * 1024;
+/// Times that gc locates an object anew because another gc moved it.
+pub const GC_RELOCATE_MAX: usize = 3;
+/// History rows that a report names for one workspace.
+pub const GC_ROWS_SHOWN_MAX: usize = 1000;
+/// Packs are copied unless at least this much of them is alive, in percent: on average half of what is read is freed.
+pub const REPACK_BELOW_PERCENT: u8 = 50;
+/// Living bytes that one run copies: some minutes on a near bucket; the next run goes on.
+pub const REPACK_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Objects of the packs that one run copies or drops: some 100 bytes each in memory.
+pub const REPACK_OBJECTS_MAX: u64 = 1_000_000;
+/// Ref log objects that one run deletes: each is a request.
+pub const REFLOG_DELETE_MAX: usize = 10_000;
+/// The most that a rule of retention counts to: more would be no rule.
+pub const RETENTION_KEEP_MAX: u64 = 1_000_000;
+/// The longest time that a rule of retention keeps.
+pub const RETENTION_WITHIN_MAX: Duration = Duration::from_secs(1000 * 366 * 24 * 3600);
+/// Tags of one workspace: each keeps a snapshot for ever.
+pub const TAGS_MAX: usize = 10_000;
 /// An open publish that nobody has used for this long is forgotten; its holder may begin again.
 pub const PUBLISH_IDLE: Duration = Duration::from_secs(15 * 60);
 /// Times that check looks again because what it looked at changed meanwhile.

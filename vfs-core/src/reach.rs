@@ -1,16 +1,13 @@
-//! What objects lead to: the one walk that gc and check mark with.
+//! What objects lead to, and what everything is reached from: gc and check mark with it.
 
 use std::collections::HashSet;
 
-use crate::db::{Connection, counters, history, leases, refs, workspaces};
-use crate::error::{Error, Result};
-use crate::id::{ObjectId, ObjectKind, SnapshotId};
-use crate::limits::WALK_BATCH;
+use crate::db::{Connection, counters, history, leases, refs, side_refs, workspaces};
+use crate::error::{Error, Kind, Result};
+use crate::id::{ObjectId, ObjectKind, SnapshotId, WorkspaceId};
+use crate::limits::GC_ROUNDS_MAX;
 use crate::name::Name;
 use crate::object::{Blob, Body, Content, Extent, Node, Snapshot, Subtree, Target, TreeNode, XattrsRef};
-use crate::objects::Objects;
-use crate::progress::{OnProgress, Progress};
-use crate::store::Store;
 
 /// An object that another one names, and the name it has there, if any.
 pub(crate) type Link = (ObjectId, Option<Name>);
@@ -70,23 +67,28 @@ fn links_of_node(node: &Node, name: Option<&Name>, found: &mut Vec<Link>) {
 pub(crate) struct Roots {
     /// Changes with every change of the roots.
     pub(crate) generation: u64,
-    /// Heads, histories and the bases of leases.
+    /// Heads, histories, side refs and the bases of leases.
     pub(crate) snapshots: HashSet<SnapshotId>,
 }
 
 impl Roots {
-    /// Reads them; any row that fails its check is an error.
-    pub(crate) async fn read(connection: &mut Connection, tenant: i64) -> Result<Roots> {
-        // The generation first: what changes while we read shows in it later.
-        let generation = Roots::generation(connection).await?;
-        let mut snapshots = HashSet::new();
-        for workspace in workspaces::all(connection, tenant).await? {
-            snapshots.insert(refs::get(connection, workspace.id).await?.snapshot);
-            let rows = history::newest(connection, workspace.id, true, u64::MAX).await?;
-            snapshots.extend(rows.into_iter().map(|row| row.snapshot));
-            snapshots.extend(leases::get(connection, workspace.id).await?.map(|lease| lease.base));
+    /// Reads them; any row that fails its check is an error. History rows in `without` are left out.
+    pub(crate) async fn read(
+        connection: &mut Connection,
+        tenant: i64,
+        without: &HashSet<(WorkspaceId, u64)>,
+    ) -> Result<Roots> {
+        for _ in 0..GC_ROUNDS_MAX {
+            // The generation first: what changes while we read shows in it later.
+            let generation = Roots::generation(connection).await?;
+            match snapshots(connection, tenant, without).await {
+                Ok(snapshots) => return Ok(Roots { generation, snapshots }),
+                // A workspace that was deleted between two of our queries is no damage.
+                Err(error) if error.kind() == Kind::NotFound && Roots::generation(connection).await? != generation => {}
+                Err(error) => return Err(error),
+            }
         }
-        Ok(Roots { generation, snapshots })
+        Err(Error::new(Kind::Busy, "workspaces were deleted all the while: try again"))
     }
 
     /// The present generation.
@@ -95,34 +97,20 @@ impl Roots {
     }
 }
 
-/// Marks everything that leads from snapshots. Any object that cannot be read is an error.
-#[derive(Default)]
-pub(crate) struct Marked {
-    pub(crate) objects: HashSet<ObjectId>,
-}
-
-impl Marked {
-    pub(crate) async fn add(
-        &mut self,
-        store: &Store,
-        roots: impl IntoIterator<Item = SnapshotId>,
-        progress: &OnProgress,
-    ) -> Result<()> {
-        let mut waiting: Vec<ObjectId> = roots.into_iter().map(ObjectId::from).collect();
-        waiting.retain(|id| self.objects.insert(*id));
-        while !waiting.is_empty() {
-            // From the end: depth first, so that few wait.
-            let batch = waiting.split_off(waiting.len().saturating_sub(WALK_BATCH));
-            for (id, bytes) in batch.iter().zip(store.read_many(&batch).await?) {
-                let damaged = |error: Error| Error::corrupt(format!("{id} cannot be understood")).because(error);
-                for (child, _) in links(*id, &bytes).map_err(damaged)? {
-                    if self.objects.insert(child) && child.kind != ObjectKind::Chunk {
-                        waiting.push(child);
-                    }
-                }
-            }
-            progress(Progress { what: "reachable objects", done: self.objects.len() as u64, total: None });
-        }
-        Ok(())
+async fn snapshots(
+    connection: &mut Connection,
+    tenant: i64,
+    without: &HashSet<(WorkspaceId, u64)>,
+) -> Result<HashSet<SnapshotId>> {
+    let mut snapshots = HashSet::new();
+    for workspace in workspaces::all(connection, tenant).await? {
+        let id = workspace.id;
+        snapshots.insert(refs::get(connection, id).await?.snapshot);
+        let rows = history::newest(connection, id, true, u64::MAX).await?;
+        let kept = rows.into_iter().filter(|row| without.is_empty() || !without.contains(&(id, row.sequence)));
+        snapshots.extend(kept.map(|row| row.snapshot));
+        snapshots.extend(side_refs::all(connection, id).await?.into_iter().map(|row| row.snapshot));
+        snapshots.extend(leases::get(connection, id).await?.map(|lease| lease.base));
     }
+    Ok(snapshots)
 }

@@ -80,7 +80,7 @@ async fn lived_in(data: &Path, key: Option<OperatorKey>) -> Repo {
     repo.delete_workspace(gone.id).await.unwrap();
     let note = PublishNote { message: "marker-restore".into(), ..PublishNote::default() };
     repo.restore(first.id, None, first.head, note).await.unwrap();
-    repo.gc(GcOptions { grace: Duration::ZERO, delete: true }, &silent).await.unwrap();
+    repo.gc(GcOptions { grace: Duration::ZERO, delete: true, ..GcOptions::default() }, &silent).await.unwrap();
     repo
 }
 

@@ -170,7 +170,7 @@ async fn write_and_collect(repo: &Repo, name: &str) {
     write_source(source.path());
     fs::write(source.path().join("new"), text(3_333)).unwrap();
     publish(repo, "first", source.path(), "by a later version").await;
-    let options = GcOptions { grace: Duration::ZERO, delete: true };
+    let options = GcOptions { grace: Duration::ZERO, delete: true, ..GcOptions::default() };
     repo.gc(options, &silent).await.unwrap();
     sound(repo.clone()).await;
 }

@@ -23,6 +23,7 @@ mod files;
 mod follow;
 mod holder;
 mod in_process;
+mod keep;
 mod lines;
 mod sessions;
 mod transport;

@@ -5,6 +5,7 @@ mod control;
 mod documents;
 mod engines;
 mod files;
+mod keep;
 mod live;
 mod objects;
 mod publish;

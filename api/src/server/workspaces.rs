@@ -103,7 +103,12 @@ pub(super) async fn log(
     }
     let workspace = state.repo().workspace(&name).await?;
     let rows = state.repo().history(workspace.id, query.all, limit).await?;
-    Ok(Json(Log { rows: rows.into_iter().map(LogRow::from).collect() }))
+    let mut rows: Vec<LogRow> = rows.into_iter().map(LogRow::from).collect();
+    for tag in state.repo().tags(workspace.id).await? {
+        let tagged = rows.iter_mut().filter(|row| row.snapshot == tag.snapshot);
+        tagged.for_each(|row| row.tags.push(tag.name.clone()));
+    }
+    Ok(Json(Log { rows }))
 }
 
 /// Publishes everything written so far. Without a holder, that is the head.

@@ -197,7 +197,7 @@ async fn a_pack_without_rows_is_named_until_gc_knows_it() {
     repo.store().bucket().create(&name, bytes::Bytes::from_static(b"left over")).await.unwrap();
     let report = check(&repo, false).await;
     assert_eq!((report.worst(), report.damages.len()), (Some(Severity::Nothing), 1), "{report:?}");
-    let options = crate::repo::GcOptions { grace: std::time::Duration::from_secs(3600), delete: true };
+    let options = crate::repo::GcOptions { grace: std::time::Duration::from_secs(3600), ..Default::default() };
     repo.gc(options, &silent).await.unwrap();
     let report = check(&repo, false).await;
     assert_eq!((report.damages.len(), report.waiting_orphans), (0, 1), "{report:?}");

@@ -7,6 +7,8 @@ use crate::error::{Error, Kind, Result};
 pub const INO: &str = "ino";
 /// Counts every change of what gc marks from, so that gc sees that it was overtaken.
 pub const ROOTS: &str = "roots";
+/// Counts every time that objects were moved to other packs, so that gc sees that what it located is elsewhere now.
+pub const MOVES: &str = "moves";
 
 fn failed(error: Failure) -> Error {
     map_error(error, "a counter could not be read or written")

@@ -1,12 +1,12 @@
 //! Histories: what each ref pointed at, like a reflog. gc marks from them.
 
-use super::{Columns, Connection, Failure, Row, map_error, query, time_to_sql, to_sql};
+use super::{Builder, Columns, Connection, Failure, Row, map_error, query, side_refs, time_to_sql, to_sql};
 use crate::clock::Time;
 use crate::db::HistoryRow;
 use crate::db::row::check_row;
 use crate::error::{Error, Result};
 use crate::id::{SnapshotId, WorkspaceId};
-use crate::limits::{AUTOMATIC_KEPT, AUTOMATIC_SPAN};
+use crate::limits::{AUTOMATIC_KEPT, AUTOMATIC_SPAN, LOOKUP_MAX};
 
 fn failed(error: Failure) -> Error {
     map_error(error, "a history could not be read or written")
@@ -38,7 +38,7 @@ pub async fn put(connection: &mut Connection, workspace: WorkspaceId, row: &Hist
     Ok(())
 }
 
-/// The newest rows, newest first; automatic ones only with `all`.
+/// The newest rows, newest first; automatic ones only with `all`, or if their snapshot has a side ref.
 pub async fn newest(
     connection: &mut Connection,
     workspace: WorkspaceId,
@@ -47,7 +47,8 @@ pub async fn newest(
 ) -> Result<Vec<HistoryRow>> {
     let rows = query(
         "SELECT workspace, sequence, snapshot, time, automatic, message, author, session, turn, row_hash
-         FROM history WHERE workspace = ? AND (? = 1 OR automatic = 0) ORDER BY sequence DESC LIMIT ?",
+         FROM history WHERE workspace = ?1 AND (?2 = 1 OR automatic = 0
+         OR snapshot IN (SELECT snapshot FROM side_refs WHERE workspace = ?1)) ORDER BY sequence DESC LIMIT ?3",
     )
     .bind(&workspace.as_bytes()[..])
     .bind(all)
@@ -72,7 +73,7 @@ pub async fn at(connection: &mut Connection, workspace: WorkspaceId, sequence: u
     row.as_ref().map(read).transpose()
 }
 
-/// Whether any history of the tenant holds a snapshot.
+/// Whether any history, or any side ref, of the tenant holds a snapshot.
 pub async fn holds(connection: &mut Connection, tenant: i64, snapshot: SnapshotId) -> Result<bool> {
     let found = query(
         "SELECT h.sequence FROM history h JOIN workspaces w ON w.id = h.workspace
@@ -80,10 +81,24 @@ pub async fn holds(connection: &mut Connection, tenant: i64, snapshot: SnapshotI
     )
     .bind(&snapshot.as_bytes()[..])
     .bind(tenant)
-    .fetch_optional(connection)
+    .fetch_optional(&mut *connection)
     .await
     .map_err(failed)?;
-    Ok(found.is_some())
+    match found {
+        Some(_) => Ok(true),
+        None => side_refs::holds(connection, tenant, snapshot).await,
+    }
+}
+
+/// Removes rows. Belongs into the transaction that found that they may go.
+pub async fn remove(connection: &mut Connection, workspace: WorkspaceId, sequences: &[u64]) -> Result<()> {
+    for part in sequences.chunks(LOOKUP_MAX) {
+        let mut delete = Builder::new("DELETE FROM history WHERE workspace = ");
+        delete.push_bind(&workspace.as_bytes()[..]).push(" AND sequence IN (");
+        delete.push_list(part.iter().map(|sequence| to_sql(*sequence))).push(")");
+        delete.build(false).execute(&mut *connection).await.map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// The row of a workspace that holds a snapshot; one that stays rather than an automatic one.
@@ -104,12 +119,14 @@ pub async fn holding(
     row.as_ref().map(read).transpose()
 }
 
-/// Of the automatic rows that are older than an hour, keeps the newest of each hour; never touches the newest two rows.
+/// Of the automatic rows that are older than an hour, keeps the newest of each hour; never touches the newest two rows,
+/// nor those of snapshots that have a side ref.
 pub async fn thin(connection: &mut Connection, workspace: WorkspaceId, now: Time) -> Result<u64> {
     let kept_since = Time::from_nanos(now.as_nanos() - AUTOMATIC_KEPT.as_nanos() as i128);
     let result = query(
         "DELETE FROM history WHERE workspace = ?1 AND automatic = 1 AND time < ?2
          AND sequence < (SELECT MAX(sequence) - 1 FROM history WHERE workspace = ?1)
+         AND snapshot NOT IN (SELECT snapshot FROM side_refs WHERE workspace = ?1)
          AND sequence NOT IN (SELECT MAX(sequence) FROM history
                               WHERE workspace = ?1 AND automatic = 1 AND time < ?2 GROUP BY time / ?3)",
     )

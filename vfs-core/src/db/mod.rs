@@ -11,6 +11,7 @@ mod backend;
 pub mod checked;
 #[cfg(test)]
 mod conformance;
+pub mod copies;
 pub mod counters;
 pub mod documents;
 pub mod history;
@@ -23,6 +24,7 @@ mod query;
 pub mod quotas;
 pub mod refs;
 pub mod repairs;
+pub mod retention;
 mod row;
 mod row_more;
 mod schema;

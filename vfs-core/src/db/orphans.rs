@@ -12,11 +12,15 @@ fn failed(error: Failure) -> Error {
 
 /// All of them.
 pub async fn all(connection: &mut Connection) -> Result<Vec<OrphanRow>> {
-    let rows = query("SELECT pack, seen FROM orphans").fetch_all(connection).await.map_err(failed)?;
+    let rows = query("SELECT pack, seen, dead FROM orphans").fetch_all(connection).await.map_err(failed)?;
     rows.iter()
         .map(|row| {
             let columns = Columns(row);
-            Ok(OrphanRow { id: PackId::from_bytes(columns.array("pack")?), seen: columns.time("seen")? })
+            Ok(OrphanRow {
+                id: PackId::from_bytes(columns.array("pack")?),
+                seen: columns.time("seen")?,
+                dead: columns.number("dead")? != 0,
+            })
         })
         .collect()
 }
@@ -26,6 +30,16 @@ pub async fn note(connection: &mut Connection, id: PackId, now: Time) -> Result<
     query("INSERT INTO orphans (pack, seen) VALUES (?, ?) ON CONFLICT (pack) DO NOTHING")
         .bind(&id.as_bytes()[..])
         .bind(time_to_sql(now))
+        .execute(connection)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Says that one is about to be deleted: nobody can register it from here on.
+pub async fn kill(connection: &mut Connection, id: PackId) -> Result<()> {
+    query("UPDATE orphans SET dead = 1 WHERE pack = ?")
+        .bind(&id.as_bytes()[..])
         .execute(connection)
         .await
         .map_err(failed)?;

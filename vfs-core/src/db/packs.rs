@@ -17,9 +17,9 @@ fn failed(error: Failure) -> Error {
 /// Adds a pack that is durable in the bucket and its objects. Returns the packs that hold these objects now: another
 /// batch may have stored some of them a moment earlier. Belongs into a transaction.
 pub async fn register(connection: &mut Connection, tenant: i64, pack: &Pack, now: Time) -> Result<BTreeSet<PackId>> {
-    query(
+    let changed = query(
         "INSERT INTO packs (tenant, pack, class, size, objects, created) VALUES (?, ?, ?, ?, ?, ?)
-         ON CONFLICT (pack) DO UPDATE SET condemned_at = NULL",
+         ON CONFLICT (pack) DO UPDATE SET condemned_at = NULL WHERE packs.emptied = 0",
     )
     .bind(tenant)
     .bind(&pack.id.as_bytes()[..])
@@ -30,6 +30,9 @@ pub async fn register(connection: &mut Connection, tenant: i64, pack: &Pack, now
     .execute(&mut *connection)
     .await
     .map_err(failed)?;
+    if changed == 0 {
+        return Err(gone());
+    }
     let row = query("SELECT id FROM packs WHERE pack = ?")
         .bind(&pack.id.as_bytes()[..])
         .fetch_one(&mut *connection)
@@ -106,7 +109,7 @@ async fn locate_part(
     Ok(())
 }
 
-fn read_location(columns: &Columns<'_>, id: ObjectId) -> Result<Location> {
+pub(super) fn read_location(columns: &Columns<'_>, id: ObjectId) -> Result<Location> {
     let flags = PackEntry::read_flags(columns.small("flags")?)?;
     let entry = PackEntry {
         id,
@@ -121,7 +124,7 @@ fn read_location(columns: &Columns<'_>, id: ObjectId) -> Result<Location> {
 
 /// All packs.
 pub async fn all(connection: &mut Connection, tenant: i64) -> Result<Vec<PackRow>> {
-    let rows = query("SELECT pack, class, size, objects, created, condemned_at FROM packs WHERE tenant = ?")
+    let rows = query("SELECT pack, class, size, objects, created, condemned_at, emptied FROM packs WHERE tenant = ?")
         .bind(tenant)
         .fetch_all(connection)
         .await
@@ -136,6 +139,7 @@ pub async fn all(connection: &mut Connection, tenant: i64) -> Result<Vec<PackRow
                 objects: columns.number("objects")?,
                 created: columns.time("created")?,
                 condemned: columns.optional_time("condemned_at")?,
+                emptied: columns.number("emptied")? != 0,
             })
         })
         .collect()
@@ -194,24 +198,27 @@ pub async fn totals(connection: &mut Connection, tenant: i64) -> Result<Vec<Kind
         .collect()
 }
 
-/// Sees to it that these packs stay: none of them is condemned any more. `Conflict` if one is gone. Belongs into the
-/// transaction that makes their objects reachable.
+/// Sees to it that these packs stay: none of them is condemned any more. `Conflict` if one is gone or emptied. Belongs
+/// into the transaction that makes their objects reachable.
 pub async fn revive(connection: &mut Connection, packs: &BTreeSet<PackId>) -> Result<()> {
     if sabotaged!(SkipRevive) {
         return Ok(());
     }
     for pack in packs {
-        let result = query("UPDATE packs SET condemned_at = NULL WHERE pack = ?")
+        let result = query("UPDATE packs SET condemned_at = NULL WHERE pack = ? AND emptied = 0")
             .bind(&pack.as_bytes()[..])
             .execute(&mut *connection)
             .await
             .map_err(failed)?;
         if result == 0 {
-            let message = "gc removed objects that this change builds on while it was being made: try again";
-            return Err(Error::new(Kind::Conflict, message));
+            return Err(gone());
         }
     }
     Ok(())
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Conflict, "gc removed objects that this change builds on while it was being made: try again")
 }
 
 /// Notes when a pack was found unreachable; `None` takes that back.

@@ -93,7 +93,7 @@ pub async fn epochs(connection: &mut Connection, workspace: WorkspaceId) -> Resu
 
 /// All packs, those whose rows make no sense as well, as far as that is possible; false where a row cannot be believed.
 pub async fn pack_rows(connection: &mut Connection, tenant: i64) -> Result<Vec<(PackRow, bool)>> {
-    let rows = query("SELECT pack, class, size, objects, created, condemned_at FROM packs WHERE tenant = ?")
+    let rows = query("SELECT pack, class, size, objects, created, condemned_at, emptied FROM packs WHERE tenant = ?")
         .bind(tenant)
         .fetch_all(connection)
         .await
@@ -111,6 +111,7 @@ pub async fn pack_rows(connection: &mut Connection, tenant: i64) -> Result<Vec<(
                 objects: objects.unwrap_or(0),
                 created: columns.time("created")?,
                 condemned: columns.optional_time("condemned_at")?,
+                emptied: columns.number("emptied")? != 0,
             };
             Ok((row, sound))
         })

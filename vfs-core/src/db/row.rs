@@ -103,6 +103,8 @@ pub struct PackRow {
     pub created: Time,
     /// When gc found it unreachable, if it did.
     pub condemned: Option<Time>,
+    /// What lived in it was copied elsewhere; it is never revived.
+    pub emptied: bool,
 }
 
 /// A pack in the bucket that the index does not know.
@@ -112,6 +114,8 @@ pub struct OrphanRow {
     pub id: PackId,
     /// When gc first saw it.
     pub seen: Time,
+    /// It is being deleted, or was: registering it is refused.
+    pub dead: bool,
 }
 
 /// A document: which of its versions count.

@@ -33,6 +33,31 @@ pub async fn get(connection: &mut Connection, workspace: WorkspaceId, name: &str
     row.as_ref().map(read).transpose()
 }
 
+/// Whether any workspace of the tenant has one that keeps a snapshot.
+pub async fn holds(connection: &mut Connection, tenant: i64, snapshot: SnapshotId) -> Result<bool> {
+    let found = query(
+        "SELECT s.name FROM side_refs s JOIN workspaces w ON w.id = s.workspace
+         WHERE s.snapshot = ? AND w.tenant = ? LIMIT 1",
+    )
+    .bind(&snapshot.as_bytes()[..])
+    .bind(tenant)
+    .fetch_optional(connection)
+    .await
+    .map_err(failed)?;
+    Ok(found.is_some())
+}
+
+/// Removes one; whether there was one.
+pub async fn remove(connection: &mut Connection, workspace: WorkspaceId, name: &str) -> Result<bool> {
+    let removed = query("DELETE FROM side_refs WHERE workspace = ? AND name = ?")
+        .bind(&workspace.as_bytes()[..])
+        .bind(name)
+        .execute(connection)
+        .await
+        .map_err(failed)?;
+    Ok(removed > 0)
+}
+
 /// Writes one.
 pub async fn put(connection: &mut Connection, row: &SideRefRow) -> Result<()> {
     query(

@@ -59,10 +59,11 @@ pub async fn by_name(connection: &mut Connection, tenant: i64, name: &str) -> Re
     row.as_ref().map(read).transpose()
 }
 
-/// Removes one with its ref, history and lease. Belongs into a transaction.
+/// Removes one with its ref, side refs, history and lease. Belongs into a transaction.
 pub async fn remove(connection: &mut Connection, id: WorkspaceId) -> Result<()> {
     for statement in [
         "DELETE FROM leases WHERE workspace = ?",
+        "DELETE FROM side_refs WHERE workspace = ?",
         "DELETE FROM usage WHERE workspace = ?",
         "DELETE FROM history WHERE workspace = ?",
         "DELETE FROM refs WHERE workspace = ?",

@@ -1,5 +1,11 @@
 //! gc: what is reachable stays, whatever happens meanwhile; what is not goes, after its time.
 
+mod closed;
+mod keep;
+mod repack;
+mod schedules;
+mod turns;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +15,12 @@ use crate::id::{ObjectId, ObjectKind};
 use crate::objects::{NewObjects, Objects};
 use crate::progress::silent;
 use crate::repo::tests::{HOUR, Mount, TestClock, content, files, note, repo};
-use crate::repo::{CheckOptions, GcOptions, Repo};
+use crate::repo::{CheckOptions, GcOptions, Repo, Severity};
 
-const DELETE_NOW: GcOptions = GcOptions { grace: Duration::ZERO, delete: true };
-const DELETE_LATER: GcOptions = GcOptions { grace: HOUR, delete: true };
-const LOOK: GcOptions = GcOptions { grace: HOUR, delete: false };
+const DELETE_NOW: GcOptions =
+    GcOptions { grace: Duration::ZERO, delete: true, dry_run: false, repack_below_percent: 0 };
+const DELETE_LATER: GcOptions = GcOptions { grace: HOUR, delete: true, dry_run: false, repack_below_percent: 0 };
+const LOOK: GcOptions = GcOptions { grace: HOUR, delete: false, dry_run: false, repack_below_percent: 0 };
 
 async fn packs_in_bucket(repo: &Repo) -> usize {
     repo.store().bucket().list(&repo.store().pack_folder()).await.unwrap().len()
@@ -26,7 +33,9 @@ async fn pack_rows(repo: &Repo) -> Vec<crate::db::PackRow> {
 
 async fn assert_sound(repo: &Repo) {
     repo.store().forget_cached();
-    let report = repo.check(CheckOptions { full: true }, &silent).await.unwrap();
+    let mut report = repo.check(CheckOptions { full: true }, &silent).await.unwrap();
+    // A copy that was given up is an orphan until its time is over.
+    report.damages.retain(|damage| damage.severity != Severity::Nothing);
     assert_eq!(report.damages, []);
 }
 

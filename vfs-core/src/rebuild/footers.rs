@@ -35,7 +35,7 @@ pub(super) async fn read(store: &Store, report: &mut RebuildReport, progress: &O
 
 async fn add(store: &Store, id: PackId, size: u64, index: PackIndex, report: &mut RebuildReport) -> Result<()> {
     let objects = index.entries.len() as u64;
-    let row = PackRow { id, class: index.class, size, objects, created: store.now(), condemned: None };
+    let row = PackRow { id, class: index.class, size, objects, created: store.now(), condemned: None, emptied: false };
     let mut transaction = store.database().begin().await?;
     repairs::put_pack(&mut transaction, store.tenant_number(), &row, store.now()).await?;
     let own = new_ones(store, &mut transaction, index.entries).await?;

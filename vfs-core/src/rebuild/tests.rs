@@ -108,7 +108,7 @@ async fn gc_of_an_old_database_that_still_runs_deletes_nothing() {
     let mut mount = Mount::new(&new, "w").await;
     mount.write("later", &[content(11, 900)], note("more")).await.unwrap();
     let whole = readable(&new).await;
-    let options = crate::repo::GcOptions { grace: std::time::Duration::ZERO, delete: true };
+    let options = crate::repo::GcOptions { grace: std::time::Duration::ZERO, ..Default::default() };
     assert_eq!(old.gc(options, &silent).await.unwrap_err().kind(), Kind::Denied);
     assert_eq!(readable(&new).await, whole);
 }

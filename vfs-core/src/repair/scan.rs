@@ -173,7 +173,7 @@ impl Scan {
             }
             None => {
                 let now = crate::clock::Time::default();
-                let orphan = PackRow { id, class, size, objects, created: now, condemned: None };
+                let orphan = PackRow { id, class, size, objects, created: now, condemned: None, emptied: false };
                 self.orphans.insert(id, orphan);
             }
         }

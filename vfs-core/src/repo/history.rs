@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{HistoryRow, Repo};
+use super::{HistoryRow, Repo, tags};
 use crate::db::{history, refs};
 use crate::error::{Error, Kind, Result};
 use crate::id::{SnapshotId, WorkspaceId};
@@ -21,6 +21,9 @@ impl Repo {
         if prefix == "HEAD" {
             return self.head(workspace).await;
         }
+        if tags::is_tag_name(prefix) {
+            return self.find_tag(workspace, prefix).await;
+        }
         let prefix = prefix.to_ascii_lowercase();
         let plausible = (PREFIX_MIN..=SnapshotId::LENGTH * 2).contains(&prefix.len())
             && prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -29,7 +32,9 @@ impl Repo {
             return Err(Error::new(Kind::Invalid, message));
         }
         let rows = self.read_history(workspace, true, u32::MAX).await?;
-        let mut found: BTreeSet<SnapshotId> = matching(rows.iter().map(|row| row.snapshot), &prefix);
+        let aside = self.side_refs(workspace).await?;
+        let named = rows.iter().map(|row| row.snapshot).chain(aside.into_iter().map(|row| row.snapshot));
+        let mut found: BTreeSet<SnapshotId> = matching(named, &prefix);
         if found.is_empty()
             && let Some(oldest) = rows.last()
         {

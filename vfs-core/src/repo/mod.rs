@@ -14,8 +14,10 @@ pub(crate) mod open;
 pub(crate) mod publish;
 mod quotas;
 pub(crate) mod ref_log;
+mod retention;
 mod sessions;
 mod statistics;
+mod tags;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod workspaces;
@@ -42,7 +44,8 @@ use crate::store::{Batch, Store};
 
 pub use crate::check::{CheckOptions, CheckReport, Damage, Severity, Share};
 pub use crate::db::HistoryRow;
-pub use crate::gc::{GcOptions, GcReport};
+use crate::gc::Surroundings;
+pub use crate::gc::{GcOptions, GcReport, RemovedRows, RetentionRules};
 pub use ref_log::RefLogEntry;
 pub use statistics::{LastGc, Logical, ObjectStatistics, Statistics};
 
@@ -132,6 +135,26 @@ pub struct HolderDescription {
     pub pid: u32,
     /// Where it is mounted.
     pub mountpoint: String,
+}
+
+/// A name that keeps a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct TagInfo {
+    /// The name, unique in the workspace.
+    pub name: String,
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// When it was tagged.
+    pub created: Time,
+}
+
+/// Retention rules, and where they come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RetentionInfo {
+    /// The rules that were set for what was asked.
+    pub own: Option<RetentionRules>,
+    /// The rules that hold: the workspace's own, else the repo's. Without any, everything stays.
+    pub effective: Option<RetentionRules>,
 }
 
 /// What a restore did.
@@ -226,7 +249,7 @@ impl Repo {
         Snapshot::decode(&self.store().read(id.into()).await?)
     }
 
-    /// The snapshot that `HEAD` or a prefix of at least four hexadecimal digits names in a workspace's history
+    /// The snapshot that `HEAD`, a tag, or a prefix of at least four hexadecimal digits names in a workspace's history
     /// and its ancestors. `Invalid` if it names several.
     pub async fn resolve_snapshot(&self, workspace: WorkspaceId, prefix: &str) -> Result<SnapshotId> {
         self.find_snapshot(workspace, prefix).await
@@ -290,6 +313,32 @@ impl Repo {
         };
     }
 
+    /// Gives a snapshot of a workspace's history a name, which keeps it from gc until it is removed. `AlreadyExists` if
+    /// the name stands for another snapshot.
+    pub async fn add_tag(&self, workspace: WorkspaceId, name: &str, snapshot: SnapshotId) -> Result<TagInfo> {
+        self.put_tag(workspace, name, snapshot).await
+    }
+
+    /// The tags of a workspace, by name.
+    pub async fn tags(&self, workspace: WorkspaceId) -> Result<Vec<TagInfo>> {
+        self.list_tags(workspace).await
+    }
+
+    /// Removes a tag; `NotFound` if there is none.
+    pub async fn remove_tag(&self, workspace: WorkspaceId, name: &str) -> Result<()> {
+        self.drop_tag(workspace, name).await
+    }
+
+    /// The retention rules of a workspace, or with `None` of the repo.
+    pub async fn retention(&self, workspace: Option<WorkspaceId>) -> Result<RetentionInfo> {
+        self.read_retention(workspace).await
+    }
+
+    /// Sets the retention rules of a workspace or of the repo, or takes them away. gc applies them.
+    pub async fn set_retention(&self, workspace: Option<WorkspaceId>, rules: Option<RetentionRules>) -> Result<()> {
+        self.write_retention(workspace, rules).await
+    }
+
     /// Condemns packs that nothing reaches and deletes those whose grace period is over. Any doubt deletes nothing.
     pub async fn gc(&self, options: GcOptions, progress: &OnProgress) -> Result<GcReport> {
         self.inner.sessions.forget_idle(self.now());
@@ -298,7 +347,8 @@ impl Repo {
             let before = Time::from_nanos(self.now().as_nanos() - LEFTOVER_AGE.as_nanos() as i128);
             self.store().bucket().remove_leftovers(before).await?;
         }
-        let report = crate::gc::gc(self.store(), options, progress).await?;
+        let surroundings = Surroundings { bases: self.inner.sessions.bases(), ..Surroundings::default() };
+        let report = crate::gc::gc(self.store(), options, surroundings, progress).await?;
         self.remember_gc(&report).await?;
         Ok(report)
     }
@@ -337,6 +387,28 @@ impl Repo {
         };
         let own = own.and_then(|number| number.parse().ok()).unwrap_or(0);
         crate::rebuild::owner::check(self.store().bucket(), self.tenant(), own).await
+    }
+
+    /// What publishes that are open here build on.
+    #[cfg(test)]
+    pub(crate) fn open_bases(&self) -> HashSet<SnapshotId> {
+        self.inner.sessions.bases()
+    }
+
+    /// A repo in a bucket of a test's own.
+    #[cfg(test)]
+    pub(crate) async fn over(bucket: crate::bucket::Bucket, clock: Arc<dyn Clock>) -> Repo {
+        let database = Database::in_memory().await.expect("because memory is there");
+        open::assemble(database, bucket, "memory:///", clock, None).await.expect("because both are new")
+    }
+
+    /// Another engine on the same database and bucket.
+    #[cfg(test)]
+    pub(crate) async fn beside(&self) -> Repo {
+        let (database, bucket) = (self.database().clone(), self.store().bucket().clone());
+        open::assemble(database, bucket, "memory:///", self.inner.clock.clone(), None)
+            .await
+            .expect("because it is open")
     }
 
     pub(crate) fn database(&self) -> &Database {

@@ -278,7 +278,7 @@ async fn gc_keeps_what_turns_ended_and_sessions_began_on() {
         clock.advance(3 * HOUR);
     }
     mount.write("a", &[content(9, 5000)], note("last")).await.unwrap();
-    let gc = GcOptions { grace: Duration::ZERO, delete: true };
+    let gc = GcOptions { grace: Duration::ZERO, delete: true, ..GcOptions::default() };
     for _ in 0..2 {
         repo.gc(gc, &silent).await.unwrap();
         clock.advance(HOUR);

@@ -48,7 +48,6 @@ fn name(store: &Store, snapshot: SnapshotId) -> String {
 }
 
 /// All bundles in the bucket, with their sizes.
-#[allow(dead_code, reason = "gc calls it when it drops snapshots")]
 pub(crate) async fn list(store: &Store) -> Result<Vec<(SnapshotId, u64)>> {
     let listed = store.bucket().list(&folder(store)).await?;
     let snapshot_of = |name: &str| name.rsplit('/').next()?.strip_suffix(".pack")?.parse().ok();

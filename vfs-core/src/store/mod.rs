@@ -26,7 +26,7 @@ use tokio::sync::RwLock;
 
 pub use batch::Batch;
 pub use disk_cache::DiskCacheStatistics;
-pub(crate) use pins::Pins;
+pub(crate) use pins::{Pinned, Pins};
 pub use statistics::{CacheStatistics, MemoryCacheStatistics};
 
 use crate::bucket::Bucket;

@@ -352,7 +352,7 @@ impl Client {
 
 /// How gc works here.
 pub(crate) fn collecting(grace: Duration, delete: bool) -> GcOptions {
-    GcOptions { grace, delete }
+    GcOptions { grace, delete, ..GcOptions::default() }
 }
 
 pub(crate) fn now(clock: &HandClock) -> vfs_core::clock::Time {

@@ -30,7 +30,7 @@ const BUSY: Plan = Plan {
 
 #[test]
 fn collectors_beside_writers_lose_nothing_reachable() {
-    let sum = run_all("collectors_beside_writers_lose_nothing_reachable", 6, &BUSY);
+    let sum = run_all("collectors_beside_writers_lose_nothing_reachable", 16, &BUSY);
     assert!(sum.freed > 0);
 }
 
@@ -101,17 +101,14 @@ fn one_gc_beside_one_writer_in_any_order() {
     duels("one_gc_beside_one_writer_in_any_order", HOUR, 24);
 }
 
-/// What another engine has uploaded and not registered yet is an orphan to a gc without grace. No seed has lost anything
-/// so far: seed 29 fails because one of two collectors calls the other's work damage, as in the test below.
+/// What another engine has uploaded and not registered yet is an orphan to a gc without grace.
 #[test]
-#[ignore = "gc does not call orphans dead before it deletes them yet (decision 0018)"]
 fn gc_without_grace_deletes_no_pack_that_another_engine_is_registering() {
     duels("gc_without_grace_deletes_no_pack_that_another_engine_is_registering", Duration::ZERO, 36);
 }
 
 /// Found by seed 1: gc removed the rows of a pack, another engine made the same pack again, and then gc deleted its bytes.
 #[test]
-#[ignore = "packs are still named by their content (decision 0016)"]
 fn a_delete_that_comes_late_hits_no_pack_that_was_made_again() {
     for seed in seeds(24) {
         println!("seed {seed}");
@@ -119,10 +116,9 @@ fn a_delete_that_comes_late_hits_no_pack_that_was_made_again() {
     }
 }
 
-/// A pack that one gc deletes between the other's looks at the index and at the bucket is called damage; so is a snapshot
-/// of a workspace that is deleted and collected while the other one marks (seed 1). Nothing is lost: it is a false alarm.
+/// A pack that one gc deletes between the other's looks at the index and at the bucket is no damage; nor is a snapshot of
+/// a workspace that is deleted and collected while the other one marks (seed 1).
 #[test]
-#[ignore = "gc does not look again at what a list lacks yet (decision 0018)"]
 fn two_collectors_do_not_call_each_others_work_damage() {
     let plan = Plan { engines: 2, ..BUSY };
     run_all("two_collectors_do_not_call_each_others_work_damage", 12, &plan);

@@ -108,3 +108,54 @@ pub(super) async fn a_pack_that_is_gone_is_not_revived(place: &Place) {
     let gone = BTreeSet::from([one.id, PackId::from_bytes([7; 32])]);
     assert_eq!(packs::revive(&mut transaction, &gone).await.unwrap_err().kind(), Kind::Conflict);
 }
+
+pub(super) async fn living_objects_move_to_another_pack(place: &Place) {
+    let tenant = one_workspace(place).await;
+    let (old, other, new) = (pack(1, 0..10), pack(2, 10..12), pack(3, 0..4));
+    for pack in [&old, &other] {
+        registered(place, tenant, pack).await;
+    }
+    // Object 3 is said to come from a pack that it does not lie in.
+    let from = (0..4).map(|number| (object(number), if number == 3 { other.id } else { old.id })).collect();
+    let mut transaction = place.database.begin().await.unwrap();
+    assert!(copies::empty(&mut transaction, old.id, at(8)).await.unwrap());
+    assert!(!copies::empty(&mut transaction, old.id, at(9)).await.unwrap(), "only once");
+    assert_eq!(copies::register(&mut transaction, tenant, &new, &from, at(8)).await.unwrap(), 3);
+    let rest: Vec<ObjectId> = (2..12).map(object).collect();
+    copies::drop_objects(&mut transaction, tenant, old.id, &rest).await.unwrap();
+    place.database.commit(transaction).await.unwrap();
+    let mut reader = place.database.read().await.unwrap();
+    let ids: Vec<ObjectId> = (0..12).map(object).collect();
+    let found = packs::locate(&mut reader, tenant, &ids).await.unwrap();
+    let places: Vec<_> = ids.iter().filter_map(|id| Some((*id, found.get(id)?.pack))).collect();
+    let expected = [(0, new.id), (1, new.id), (2, new.id), (10, other.id), (11, other.id)];
+    assert_eq!(places, expected.map(|(number, pack)| (object(number), pack)));
+    assert_eq!(found[&object(2)].entry, new.entries[2]);
+    let rows = packs::all(&mut reader, tenant).await.unwrap();
+    let emptied = rows.iter().find(|row| row.id == old.id).unwrap();
+    assert_eq!((emptied.emptied, emptied.condemned), (true, Some(at(8))));
+    drop(reader);
+    let mut transaction = place.database.begin().await.unwrap();
+    let revived = packs::revive(&mut transaction, &BTreeSet::from([old.id])).await;
+    assert_eq!(revived.unwrap_err().kind(), Kind::Conflict);
+}
+
+pub(super) async fn the_index_is_read_page_by_page(place: &Place) {
+    let tenant = one_workspace(place).await;
+    let all = pack(1, 0..25);
+    registered(place, tenant, &all).await;
+    let mut reader = place.database.read().await.unwrap();
+    for kind in [ObjectKind::Chunk, ObjectKind::Blob, ObjectKind::Tree] {
+        let (mut after, mut found) = (None, Vec::new());
+        loop {
+            let page = copies::page(&mut reader, tenant, kind, after, 4).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.entry.id);
+            found.extend(page);
+        }
+        let expected = all.entries.iter().filter(|entry| entry.id.kind == kind).count();
+        assert_eq!(found.len(), expected);
+        assert!(found.is_sorted_by(|one, next| one.entry.id.hash < next.entry.id.hash));
+    }
+    assert_eq!(copies::page(&mut reader, tenant + 1, ObjectKind::Chunk, None, 4).await.unwrap(), []);
+}

@@ -190,3 +190,59 @@ pub(super) async fn histories_are_thinned(place: &Place) {
     assert_eq!(removed, 3);
     assert_eq!(history::thin(&mut transaction, workspace(1), now).await.unwrap(), 0);
 }
+
+pub(super) async fn side_refs_hold_and_go(place: &Place) {
+    let tenant = one_workspace(place).await;
+    let mut transaction = place.database.begin().await.unwrap();
+    let row = |name: &str, number| SideRefRow {
+        workspace: workspace(1),
+        name: name.to_owned(),
+        snapshot: snapshot(number),
+        created: at(3),
+    };
+    for row in [row("tag/b", 8), row("tag/a", 7), row("damaged/x", 9)] {
+        side_refs::put(&mut transaction, &row).await.unwrap();
+    }
+    let all = side_refs::all(&mut transaction, workspace(1)).await.unwrap();
+    assert_eq!(all, [row("damaged/x", 9), row("tag/a", 7), row("tag/b", 8)]);
+    assert!(history::holds(&mut transaction, tenant, snapshot(7)).await.unwrap(), "side refs hold too");
+    assert!(!history::holds(&mut transaction, tenant + 1, snapshot(7)).await.unwrap());
+    let (yes, no) = (workspace(1), workspace(2));
+    assert!(side_refs::remove(&mut transaction, yes, "tag/a").await.unwrap());
+    assert!(!side_refs::remove(&mut transaction, yes, "tag/a").await.unwrap());
+    assert!(!side_refs::remove(&mut transaction, no, "tag/b").await.unwrap());
+    assert!(!history::holds(&mut transaction, tenant, snapshot(7)).await.unwrap());
+    history::remove(&mut transaction, yes, &[1, 99]).await.unwrap();
+    assert_eq!(history::newest(&mut transaction, yes, true, 9).await.unwrap(), []);
+}
+
+pub(super) async fn retention_is_of_a_workspace_or_of_all(place: &Place) {
+    let tenant = one_workspace(place).await;
+    let mut transaction = place.database.begin().await.unwrap();
+    assert_eq!(retention::of_repo(&mut transaction, tenant).await.unwrap(), None);
+    retention::set_of_repo(&mut transaction, tenant, Some("all")).await.unwrap();
+    retention::set_of_workspace(&mut transaction, workspace(1), Some("one")).await.unwrap();
+    assert_eq!(retention::of_repo(&mut transaction, tenant).await.unwrap().as_deref(), Some("all"));
+    assert_eq!(retention::of_workspace(&mut transaction, workspace(1)).await.unwrap().as_deref(), Some("one"));
+    retention::set_of_workspace(&mut transaction, workspace(1), None).await.unwrap();
+    assert_eq!(retention::of_workspace(&mut transaction, workspace(1)).await.unwrap(), None);
+    let missing = retention::set_of_workspace(&mut transaction, workspace(7), None).await;
+    assert_eq!(missing.unwrap_err().kind(), crate::error::Kind::NotFound);
+    let missing = retention::of_workspace(&mut transaction, workspace(7)).await;
+    assert_eq!(missing.unwrap_err().kind(), crate::error::Kind::NotFound);
+}
+
+pub(super) async fn a_dead_orphan_stays_dead(place: &Place) {
+    one_workspace(place).await;
+    let id = crate::id::PackId::from_bytes([4; 32]);
+    let mut transaction = place.database.begin().await.unwrap();
+    orphans::refuse_dead(&mut transaction, id).await.unwrap();
+    orphans::note(&mut transaction, id, at(3)).await.unwrap();
+    orphans::refuse_dead(&mut transaction, id).await.unwrap();
+    orphans::kill(&mut transaction, id).await.unwrap();
+    orphans::forget(&mut transaction, id).await.unwrap();
+    orphans::note(&mut transaction, id, at(4)).await.unwrap();
+    assert_eq!(orphans::all(&mut transaction).await.unwrap(), [OrphanRow { id, seen: at(3), dead: true }]);
+    let refused = orphans::refuse_dead(&mut transaction, id).await;
+    assert_eq!(refused.unwrap_err().kind(), crate::error::Kind::Conflict);
+}

@@ -1,6 +1,6 @@
 //! Open publishes: at most one for each workspace, the newest.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -143,6 +143,11 @@ impl Sessions {
     /// Forgets sessions that nobody uses: their packs are pinned and their changes take memory.
     pub(crate) fn forget_idle(&self, now: Time) {
         self.0.lock().retain(|_, (_, session)| !is_idle(session, now));
+    }
+
+    /// What open publishes build on.
+    pub(in crate::repo) fn bases(&self) -> HashSet<SnapshotId> {
+        self.0.lock().values().map(|(_, session)| session.base).collect()
     }
 
     pub(in crate::repo) fn forget(&self, workspace: WorkspaceId) {

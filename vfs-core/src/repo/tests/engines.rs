@@ -243,7 +243,7 @@ async fn gc_beside_publishes_loses_nothing(team: &Team) {
         async move {
             let mut deleted = 0;
             while !stop.load(std::sync::atomic::Ordering::SeqCst) {
-                let options = GcOptions { grace: GRACE, delete: true };
+                let options = GcOptions { grace: GRACE, ..GcOptions::default() };
                 match team.engine(engine).gc(options, &silent).await {
                     Ok(report) => deleted += report.deletable_packs,
                     // It was overtaken, or the other one was faster: nothing was deleted.

@@ -167,10 +167,10 @@ async fn a_crash_before_the_transaction_leaves_the_old_head_and_gc_cleans_up() {
     assert_eq!(new.iter().filter(|name| name.contains("/reflog/")).count(), 1, "{new:?}");
 
     // While the session may still be committed, its packs stay.
-    let now = GcOptions { grace: Duration::ZERO, delete: true };
+    let now = GcOptions { grace: Duration::ZERO, delete: true, ..GcOptions::default() };
     assert_eq!(repo.gc(now, &crate::progress::silent).await.unwrap().deletable_packs, 0);
     repo.detach(&mount.lease).await.unwrap();
-    let later = GcOptions { grace: HOUR, delete: true };
+    let later = GcOptions { grace: HOUR, delete: true, ..GcOptions::default() };
     assert_eq!(repo.gc(later, &crate::progress::silent).await.unwrap().condemned_packs, 2);
     clock.advance(HOUR);
     assert_eq!(repo.gc(later, &crate::progress::silent).await.unwrap().deletable_packs, 2);
@@ -206,7 +206,9 @@ async fn a_publish_that_nobody_ends_is_forgotten() {
     repo.inner.sessions.get_for_tests(mount.lease.workspace).1.flush_for_tests().await;
     assert!(!repo.store().pins().all().is_empty());
     clock.advance(crate::limits::PUBLISH_IDLE);
-    repo.gc(GcOptions { grace: Duration::ZERO, delete: true }, &crate::progress::silent).await.unwrap();
+    repo.gc(GcOptions { grace: Duration::ZERO, delete: true, ..GcOptions::default() }, &crate::progress::silent)
+        .await
+        .unwrap();
     assert!(repo.store().pins().all().is_empty());
     assert_eq!(kind(mount.commit(note("late")).await), Some(Kind::Conflict));
     mount.write("a", &[content(1, 5000)], note("begun again")).await.unwrap();

@@ -90,7 +90,7 @@ async fn statistics_add_up() {
     assert_eq!(statistics.pack_bytes, packs);
     assert!(statistics.stored_bytes < packs && statistics.requests.create > 0);
     assert_eq!(statistics.last_gc, None);
-    let options = GcOptions { grace: Duration::ZERO, delete: true };
+    let options = GcOptions { grace: Duration::ZERO, ..GcOptions::default() };
     let report = repo.gc(options, &|_| {}).await.unwrap();
     let recent = repo.recent_statistics(Duration::from_secs(30)).await.unwrap();
     assert_eq!(recent.last_gc, None, "a moment old");
