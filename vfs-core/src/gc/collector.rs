@@ -7,7 +7,7 @@ use super::marks::{Live, Marks, overtaken};
 use super::repack::{self, Group};
 use super::{GcOptions, GcReport, Surroundings, is_over, orphans, reflog, retention};
 use crate::db::{Connection, PackRow, Transaction, counters, orphans as orphan_rows, packs};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::PackId;
 use crate::limits::GC_ROUNDS_MAX;
 use crate::progress::{OnProgress, Progress};
@@ -90,20 +90,28 @@ impl Collector {
 
     /// Goes one step further; true once there is nothing more to do.
     pub(super) async fn step(&mut self, progress: &OnProgress) -> Result<bool> {
-        self.phase = match self.phase {
-            Phase::Retain => self.retain(progress).await?,
-            Phase::Survey => self.survey().await?,
-            Phase::Mark => self.mark(progress).await?,
-            Phase::Weigh => self.weigh(progress).await?,
-            Phase::Decide => self.decide().await?,
-            Phase::CatchUp => self.catch_up(progress).await?,
-            Phase::Delete => self.delete(progress).await?,
-            Phase::Judge => self.judge().await?,
-            Phase::Bury => self.bury(progress).await?,
-            Phase::Choose => self.choose(progress).await?,
-            Phase::Repack => self.repack(progress).await?,
-            Phase::Prune => self.prune(progress).await?,
-            Phase::Done => Phase::Done,
+        let next = match self.phase {
+            Phase::Retain => self.retain(progress).await,
+            Phase::Survey => self.survey().await,
+            Phase::Mark => self.mark(progress).await,
+            Phase::Weigh => self.weigh(progress).await,
+            Phase::Decide => self.decide().await,
+            Phase::CatchUp => self.catch_up(progress).await,
+            Phase::Delete => self.delete(progress).await,
+            Phase::Judge => self.judge().await,
+            Phase::Bury => self.bury(progress).await,
+            Phase::Choose => self.choose(progress).await,
+            Phase::Repack => self.repack(progress).await,
+            Phase::Prune => self.prune(progress).await,
+            Phase::Done => Ok(Phase::Done),
+        };
+        self.phase = match next {
+            Ok(phase) => phase,
+            Err(error) if matches!(self.phase, Phase::Mark | Phase::Weigh | Phase::CatchUp) => {
+                self.excuse(error).await?;
+                Phase::Mark
+            }
+            Err(error) => return Err(error),
         };
         Ok(self.phase == Phase::Done)
     }
@@ -156,9 +164,8 @@ impl Collector {
 
     async fn mark(&mut self, progress: &OnProgress) -> Result<Phase> {
         let roots = self.read_roots().await?;
-        self.marks.add(&self.store, roots.snapshots.iter().copied(), None, progress).await?;
-        self.report.roots = roots.snapshots.len() as u64;
-        self.roots = Some(roots);
+        self.report.roots = roots.count();
+        self.marks.add(&self.store, self.roots.insert(roots), None, progress).await?;
         Ok(Phase::Weigh)
     }
 
@@ -190,11 +197,29 @@ impl Collector {
     async fn catch_up(&mut self, progress: &OnProgress) -> Result<Phase> {
         let roots = self.read_roots().await?;
         let mut new = Vec::new();
-        self.marks.add(&self.store, roots.snapshots.iter().copied(), Some(&mut new), progress).await?;
+        self.report.roots = roots.count();
+        self.marks.add(&self.store, self.roots.insert(roots), Some(&mut new), progress).await?;
         self.live.add_marked(&self.store, &new).await?;
-        self.report.roots = roots.snapshots.len() as u64;
-        self.roots = Some(roots);
         Ok(Phase::Decide)
+    }
+
+    /// What was reachable when the roots were read may be gone since, deleted with its workspace and taken by another gc:
+    /// then all marks are made anew. Anything else is damage.
+    async fn excuse(&mut self, error: Error) -> Result<()> {
+        let before = self.roots.as_ref().map(|roots| roots.generation);
+        let now = {
+            let mut connection = self.store.database().read().await?;
+            Roots::generation(&mut connection).await?
+        };
+        if !matches!(error.kind(), Kind::Corrupt | Kind::NotFound) || before.is_none_or(|before| before == now) {
+            return Err(error);
+        }
+        self.rounds += 1;
+        if self.rounds > GC_ROUNDS_MAX {
+            return Err(overtaken(GC_ROUNDS_MAX));
+        }
+        (self.marks, self.live) = Default::default();
+        Ok(())
     }
 
     /// Decides on every pack of the index, in the transaction that proves the marks to be current.
@@ -353,7 +378,10 @@ impl Collector {
                 Some(Phase::Weigh) => break,
                 Some(_) => {
                     drop(transaction);
-                    self.catch_up(progress).await?;
+                    if let Err(error) = self.catch_up(progress).await {
+                        self.excuse(error).await?;
+                        break;
+                    }
                 }
             }
         }

@@ -1,5 +1,10 @@
 //! gc: what is reachable stays, whatever happens meanwhile; what is not goes, after its time.
 
+mod gaps;
+mod keep;
+mod repack;
+mod turns;
+
 use std::sync::Arc;
 use std::time::Duration;
 
