@@ -3,8 +3,10 @@
 
 Seeds are named good-… or bad-…: understood or refused (vfs-core/src/testing/decoders/tests.rs holds them to it)."""
 
+import io
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -113,10 +115,36 @@ write("scope", "good", [b"org", b"user/ada", b"agent/main-1"])
 write("scope", "bad", [b"", b"org/x", b"user/", b"user/-a", b"team/x", b"user/a b"])
 write("document_path", "good", [b"SKILL.md", b"a/b/c", "ä/ö".encode()])
 write("document_path", "bad", [b"", b"/a", b"a//b", b"a/../b", b"a\n", b"\xff"])
-write("object_id", "good", [digits.encode()])
-write("object_id", "bad", [b"", digits[:-1].encode(), b"g" * 64, digits.upper().encode()])
+write("object_id", "good", [digits.encode(), digits.upper().encode()])
+write("object_id", "bad", [b"", digits[:-1].encode(), b"g" * 64])
 write("glob", "good", [b"**/*.rs", b"{a,b}[c-d]?"])
 write("glob", "bad", [b"", b"{" * 200, b"g" * 10000])
 frame = lambda *items: len(items).to_bytes(4, "big") + b"".join(len(item).to_bytes(4, "big") + item for item in items)
 write("frames", "good", [frame(), frame(b""), frame(b"one", b"two" * 10)])
 write("frames", "bad", [b"", b"\0\0\0", frame(b"a")[:-1], frame(b"a") + b"x", b"\xff" * 8])
+
+
+def archive(form):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form, bufsize=512) as tar:
+        def add(name, kind=tarfile.REGTYPE, body=b"", link="", **more):
+            info = tarfile.TarInfo(name)
+            info.type, info.size, info.linkname, info.mtime, info.mode = kind, len(body), link, 1_700_000_000, 0o644
+            info.pax_headers = more
+            tar.addfile(info, io.BytesIO(body))
+        add("folder", tarfile.DIRTYPE)
+        add("folder/file", body=b"hello")
+        add("again", tarfile.LNKTYPE, link="folder/file")
+        add("link", tarfile.SYMTYPE, link="folder")
+        if form == tarfile.PAX_FORMAT:
+            add("n" * 120, body=b"x", **{"SCHILY.xattr.user.a": "b", "mtime": "1700000000.5"})
+        if form == tarfile.GNU_FORMAT:
+            add("l" * 120, body=b"x")
+    # Without the filling behind the two empty blocks of the end.
+    whole = out.getvalue()
+    used = -(-len(whole.rstrip(b"\0")) // 512) * 512
+    return whole[:used + 1024]
+
+
+write("tar", "good", [archive(tarfile.USTAR_FORMAT), archive(tarfile.GNU_FORMAT), archive(tarfile.PAX_FORMAT)])
+write("tar", "bad", [b"not an archive" * 50, archive(tarfile.USTAR_FORMAT).replace(b"folder/file", b"../../../fi", 1)])

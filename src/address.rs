@@ -12,7 +12,7 @@ use vfs_core::{Error, Kind, Result};
 pub(crate) struct StateName {
     /// Name of the workspace.
     pub workspace: String,
-    /// A snapshot id, its first digits or `HEAD`, as the engine resolves it; the live state if there is none.
+    /// A snapshot id, its first digits, a tag or `HEAD`, as the engine resolves it; the live state if there is none.
     pub snapshot: Option<String>,
 }
 
@@ -36,8 +36,8 @@ impl StateName {
         if workspace.is_empty() {
             return Err(invalid(OsStr::new(text), "it must start with the name of a workspace: W[@SNAPSHOT]"));
         }
-        if snapshot.is_some_and(|name| name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
-            return Err(invalid(OsStr::new(text), "after @ comes the id of a snapshot, see `esker log`"));
+        if snapshot.is_some_and(|name| name.is_empty() || !name.chars().all(is_of_a_name)) {
+            return Err(invalid(OsStr::new(text), "after @ comes the id of a snapshot or a tag, see `esker log`"));
         }
         Ok(StateName { workspace: workspace.to_owned(), snapshot: snapshot.map(str::to_owned) })
     }
@@ -62,6 +62,11 @@ impl Address {
         };
         Ok(Address { state: StateName::parse(OsStr::from_bytes(state))?, path: TreePath::parse(path)? })
     }
+}
+
+/// What ids and tags are made of.
+fn is_of_a_name(letter: char) -> bool {
+    letter.is_alphanumeric() || "._-+".contains(letter)
 }
 
 fn invalid(text: &OsStr, why: &str) -> Error {
@@ -89,7 +94,7 @@ mod tests {
     #[test]
     fn refuses_what_names_nothing() {
         let long = [b"w:".as_slice(), &[b'a'; 300]].concat();
-        let bad: [&[u8]; 8] = [b"", b"@12", b":a", b"w@", b"w@x-y", b"w@12@3", b"w:a/../b", b"\xff:a"];
+        let bad: [&[u8]; 8] = [b"", b"@12", b":a", b"w@", b"w@x y", b"w@12@3", b"w:a/../b", b"\xff:a"];
         for text in bad {
             assert_eq!(parse(text).unwrap_err().kind(), Kind::Invalid, "{:?}", String::from_utf8_lossy(text));
         }

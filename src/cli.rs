@@ -3,6 +3,7 @@
 //! Paths and addresses stay `OsString`, because names need not be UTF-8.
 
 mod documents;
+mod keep;
 mod sessions;
 
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 pub(crate) use documents::{
     Doc, DocGet, DocList, DocLog, DocMount, DocPut, DocRestore, DocRm, IfVersion, Viewer, Within,
 };
+pub(crate) use keep::{Gc, Retention, Tag, TagCommand};
 pub(crate) use sessions::{Session, SessionList, SessionShow};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -19,7 +21,7 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 other error; 2 wrong usage; 3 not found; 4 conflict, busy or lease lost; 5 denied;
 6 engine, bucket or FUSE unavailable; 7 damage found; 8 disk or quota full, or of check: only damage that hits
 nothing; 10 another version is needed.
-W names a workspace and means its live state; W@SNAPSHOT means that snapshot (its first digits are enough).";
+W names a workspace and means its live state; W@SNAPSHOT means that snapshot (its first digits, or a tag, are enough).";
 
 /// A filesystem for agents: workspaces that are mounted in milliseconds and keep every state.
 #[derive(Debug, Parser)]
@@ -37,6 +39,10 @@ pub(crate) struct Cli {
     /// The token of that engine; better in the environment, because other users see command lines
     #[arg(long, global = true, value_name = "T", env = "ESKER_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// The file with the key of an encrypted repo; a new data folder that is made with one is encrypted. ESKER_KEY holds
+    /// a key itself
+    #[arg(long, global = true, value_name = "FILE", env = "ESKER_KEY_FILE", value_hint = ValueHint::FilePath)]
+    pub key_file: Option<PathBuf>,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -49,6 +55,9 @@ pub(crate) enum Command {
     Up(Up),
     /// Run the engine in front, also on a TCP address
     Serve(Serve),
+    /// Make the key of an encrypted repo
+    #[command(subcommand)]
+    Key(Key),
     /// Stop the engine; mounts go on and start another when they need one
     Shutdown,
     /// Import a folder into a workspace
@@ -97,8 +106,13 @@ pub(crate) enum Command {
     Repair(Repair),
     /// Make a new database from a bucket and its ref log alone, in a data folder without one (--data)
     Rebuild(Rebuild),
-    /// Drop what nothing reaches any more
+    /// Drop what nothing reaches any more, and snapshots that no retention rule keeps
     Gc(Gc),
+    /// Names that keep snapshots; `W@NAME` means the snapshot of a tag
+    Tag(Tag),
+    /// Which snapshots gc keeps: rules for a workspace, or for all
+    #[command(subcommand)]
+    Retention(Retention),
     /// Say how much is stored, what that takes, and how the caches do
     Stats,
     /// See an agent at work in half a minute: a scripted model, everything else is real
@@ -151,14 +165,29 @@ pub(crate) struct Serve {
     pub listen: Option<String>,
     /// Where bytes go, set when the data folder is made: file:///…, s3://bucket/prefix, gs://bucket/prefix,
     /// az://container/prefix
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "ESKER_BUCKET")]
     pub bucket: Option<String>,
     /// Keep at most so much of a remote bucket on this disk, such as 500M or 20G; 0 for nothing [default: 4G]
     #[arg(long, value_name = "SIZE", env = "ESKER_CACHE_SIZE", value_parser = size)]
     pub cache_size: Option<u64>,
+    /// A team's database, remembered by the data folder: postgres://USER:PASSWORD@HOST/DATABASE; better in the
+    /// environment, because other users see command lines [default: SQLite in the data folder]
+    #[arg(long, value_name = "URL", env = "ESKER_DATABASE", hide_env_values = true)]
+    pub database: Option<String>,
     /// Started by another command: standard output is the readiness pipe; leave when idle
     #[arg(long, hide = true)]
     pub detached: bool,
+}
+
+/// What can be done with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Write a new random key into a new file that only you can read. Whoever loses it loses everything in the repo
+    New {
+        /// The file; it must not exist
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
 }
 
 /// Options of `import`.
@@ -510,14 +539,6 @@ pub(crate) struct Rebuild {
     /// Where the bytes are: file:///..., s3://bucket/prefix
     #[arg(long, value_name = "URL")]
     pub bucket: String,
-}
-
-/// Options of `gc`.
-#[derive(Debug, Args)]
-pub(crate) struct Gc {
-    /// Keep what was written in the last so many seconds
-    #[arg(long, value_name = "SECONDS")]
-    pub grace: Option<u64>,
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ const FORMAT: u32 = 0;
 #[derive(Debug, Clone)]
 pub(crate) struct DataFolder {
     path: PathBuf,
+    /// Where the caller says that the key is.
+    key_file: Option<PathBuf>,
 }
 
 impl DataFolder {
@@ -38,7 +40,24 @@ impl DataFolder {
         let path = path.ok_or_else(|| {
             Failure::new(Kind::Invalid, "there is no data folder: set --data DIR or ESKER_DATA (HOME is not set)")
         })?;
-        Ok(DataFolder { path: absolute(&path)? })
+        Ok(DataFolder { path: absolute(&path)?, key_file: None })
+    }
+
+    /// The same folder with the key file that the caller named.
+    pub(crate) fn with_key_file(self, key_file: Option<PathBuf>) -> Outcome<DataFolder> {
+        let named = key_file.filter(|file| !file.as_os_str().is_empty());
+        let key_file = named.map(|file| absolute(&file)).transpose()?;
+        Ok(DataFolder { key_file, ..self })
+    }
+
+    /// The key file that the caller named.
+    pub(crate) fn key_file(&self) -> Option<&Path> {
+        self.key_file.as_deref()
+    }
+
+    /// Remembers where the key comes from (see [`crate::key`]).
+    pub(crate) fn key_record(&self) -> PathBuf {
+        self.path.join("key-file")
     }
 
     /// Makes the folder if need be and refuses one of a newer version.
@@ -229,11 +248,11 @@ mod tests {
     #[test]
     fn a_long_path_gets_a_short_socket() {
         let temporary = tempfile::tempdir().unwrap();
-        let long = DataFolder { path: PathBuf::from("/").join("d".repeat(120)) };
+        let long = DataFolder { path: PathBuf::from("/").join("d".repeat(120)), key_file: None };
         let socket = long.short_socket(None, temporary.path()).unwrap();
         assert!(socket.starts_with(temporary.path()));
         assert!(socket.as_os_str().len() <= 107);
-        let other = DataFolder { path: PathBuf::from("/").join("e".repeat(120)) };
+        let other = DataFolder { path: PathBuf::from("/").join("e".repeat(120)), key_file: None };
         assert_ne!(other.short_socket(None, temporary.path()).unwrap(), socket);
         assert_eq!(fs::metadata(socket.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
         let runtime = tempfile::tempdir().unwrap();
@@ -247,7 +266,7 @@ mod tests {
         let target = temporary.path().join("target");
         fs::create_dir(&target).unwrap();
         std::os::unix::fs::symlink(&target, temporary.path().join(format!("esker-{uid}"))).unwrap();
-        let long = DataFolder { path: PathBuf::from("/").join("d".repeat(120)) };
+        let long = DataFolder { path: PathBuf::from("/").join("d".repeat(120)), key_file: None };
         assert_eq!(long.short_socket(None, temporary.path()).unwrap_err().kind(), Kind::Denied);
     }
 

@@ -9,6 +9,7 @@ mod engine;
 mod exit;
 mod folder;
 mod holder;
+mod key;
 mod limits;
 mod mounts;
 mod print;
@@ -74,7 +75,7 @@ fn sandbox_runner() -> Option<ExitCode> {
 }
 
 fn run(cli: Cli, printer: Printer) -> Outcome {
-    let data = DataFolder::find(cli.data.as_deref())?;
+    let data = DataFolder::find(cli.data.as_deref())?.with_key_file(cli.key_file)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

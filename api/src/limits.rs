@@ -95,6 +95,8 @@ pub const SNAPSHOTS_OPEN_MAX: usize = 4;
 pub const SNAPSHOT_OPEN_IDLE: Duration = Duration::from_secs(60);
 /// A mount that has just attached opens its control connection within this time; whoever asks for its files waits.
 pub const HOLDER_GRACE: Duration = Duration::from_secs(2);
+/// How long a caller waits while another engine of the team writes to the same workspace: many writes, one after another.
+pub const OTHER_ENGINE_WAIT: Duration = Duration::from_secs(20);
 /// How often it is looked whether it has.
 pub const HOLDER_POLL: Duration = Duration::from_millis(10);
 /// How long a caller waits until a holder shows another snapshot: it reads trees and tells the kernel.

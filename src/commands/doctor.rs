@@ -9,6 +9,7 @@ use vfs_core::Kind;
 
 use crate::exit::{Failure, Outcome};
 use crate::folder::DataFolder;
+use crate::key;
 use crate::print::{self, Colour, Printer};
 
 /// Fewer open files than this, and a busy engine runs out.
@@ -55,6 +56,7 @@ pub(crate) fn run(printer: Printer, data: &DataFolder) -> Outcome {
         postgresql(),
         open_files(),
         disk(data),
+        encryption(data),
         kernel(),
     ];
     let helper = findings[1].state != State::Missing;
@@ -216,6 +218,28 @@ fn disk(data: &DataFolder) -> Finding {
         Err(error) => (State::Missing, format!("cannot look at {}: {error}", existing.display())),
     };
     finding("disk", "the data folder", state, found)
+}
+
+fn encryption(data: &DataFolder) -> Finding {
+    let (name, needed) = ("encryption", "the bucket");
+    let source = match key::source(data) {
+        Ok(source) => source,
+        Err(failure) => return finding(name, needed, State::Missing, failure.line()),
+    };
+    let known = matches!(key::remembered(data), Ok(Some(_)));
+    let Some(source) = source else {
+        return finding(name, needed, State::Ok, "off; a new data folder is encrypted with --key-file");
+    };
+    let from = match &source {
+        key::Source::File(path) => format!("the key in {}", path.display()),
+        key::Source::Environment => "the key in ESKER_KEY".to_owned(),
+    };
+    match key::load(&source) {
+        Ok(Some(_)) if known => finding(name, needed, State::Ok, format!("on, with {from}")),
+        Ok(Some(_)) => finding(name, needed, State::Ok, format!("not on yet: the repo is made with {from}")),
+        Ok(None) => finding(name, needed, State::Missing, format!("on, but {from} is not there")),
+        Err(failure) => finding(name, needed, State::Missing, failure.line()),
+    }
 }
 
 fn kernel() -> Finding {

@@ -36,11 +36,12 @@ fn row(row: &LogRow) -> Vec<String> {
         ("", false) => "(no message)",
         (first, _) => first,
     };
+    let tags: String = row.tags.iter().map(|tag| format!("[{}] ", print::visible(tag.as_bytes()))).collect();
     vec![
         print::short(&row.snapshot.to_hex()).to_owned(),
         print::moment(row.time.into()),
         print::visible(row.author.as_bytes()),
-        print::visible(message.as_bytes()),
+        format!("{tags}{}", print::visible(message.as_bytes())),
     ]
 }
 

@@ -1,9 +1,9 @@
-//! `esker check` and `esker gc`.
+//! `esker check`.
 
-use api::wire::job::{CheckPart, CheckReport, CheckRequest, GcReport, GcRequest, Severity};
+use api::wire::job::{CheckPart, CheckReport, CheckRequest, Severity};
 use vfs_core::{Error, Kind};
 
-use crate::cli::{Check, Gc};
+use crate::cli::Check;
 use crate::context::Context;
 use crate::exit::{Code, Failure, Outcome};
 use crate::print;
@@ -81,29 +81,6 @@ fn checked(report: &CheckReport, full: bool) -> String {
         text.push_str("\nno damage found");
     }
     text
-}
-
-/// Drops what nothing reaches.
-pub(crate) async fn gc(context: &Context, options: Gc) -> Outcome {
-    let client = context.client().await?;
-    let progress = Progress::start(context.printer, "collecting");
-    let request = GcRequest { grace_s: options.grace, delete: true };
-    let report = client.gc(&request, |line| progress.report(&line.what, line.done, line.total)).await?;
-    drop(progress);
-    context.printer.result(&report, || collected(&report))
-}
-
-fn collected(report: &GcReport) -> String {
-    let freed = if report.deleted { "freed" } else { "could free" };
-    format!(
-        "{freed} {} ({}); {} condemned now, {} waiting for the grace period; {} of {} reachable",
-        plural(report.deletable_packs, "pack"),
-        print::size(report.deletable_bytes),
-        print::count(report.condemned_packs),
-        print::count(report.waiting_packs),
-        print::count(report.reachable_objects),
-        plural(report.reachable_objects + report.unreachable_objects, "object"),
-    )
 }
 
 /// A number with its noun.

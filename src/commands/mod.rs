@@ -8,6 +8,8 @@ mod doctor;
 mod documents;
 mod files;
 mod history;
+mod keep;
+mod key;
 mod maintenance;
 mod mount;
 mod quota;
@@ -32,6 +34,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
     match command {
         Command::Up(options) => up::run(context, options).await,
         Command::Serve(options) => serve::run(context, options).await,
+        Command::Key(command) => key::run(context, command),
         Command::Shutdown => serve::shutdown(context).await,
         Command::Import(options) => transfer::import(context, options).await,
         Command::Export(options) => transfer::export(context, options).await,
@@ -54,7 +57,9 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::Check(options) => maintenance::check(context, options).await,
         Command::Repair(options) => repair::repair(context, options).await,
         Command::Rebuild(options) => repair::rebuild(context, options).await,
-        Command::Gc(options) => maintenance::gc(context, options).await,
+        Command::Gc(options) => keep::gc(context, options).await,
+        Command::Tag(options) => keep::tag(context, options).await,
+        Command::Retention(options) => keep::retention(context, options).await,
         Command::Stats => stats::run(context).await,
         Command::Demo(options) => demo::run(context, options).await,
         Command::Doctor => doctor::run(context.printer, &context.data),

@@ -13,8 +13,8 @@ use crate::cli::{Rebuild, Repair};
 use crate::context::Context;
 use crate::engine::EngineLock;
 use crate::exit::{Failure, Outcome};
-use crate::print;
 use crate::progress::Progress;
+use crate::{key, print};
 
 /// Undoes damage. Lost paths are no failure: check says 0 from then on.
 pub(crate) async fn repair(context: &Context, options: Repair) -> Outcome {
@@ -69,12 +69,22 @@ pub(crate) async fn rebuild(context: &Context, options: Rebuild) -> Outcome {
         let line = format!("an engine runs for {}: use a new data folder", context.data.path().display());
         return Err(Failure::new(Kind::Busy, line));
     };
-    let progress = Progress::start(context.printer, "rebuilding");
-    let rebuild =
-        RebuildOptions { data: context.data.path().to_owned(), bucket: options.bucket, clock: Arc::new(SystemClock) };
-    let report =
-        vfs_core::rebuild::rebuild(&rebuild, &|step| progress.report(step.what, step.done, step.total)).await?;
+    let progress = Arc::new(Progress::start(context.printer, "rebuilding"));
+    let seen = progress.clone();
+    let source = key::asked(&context.data)?;
+    let rebuild = RebuildOptions {
+        data: context.data.path().to_owned(),
+        bucket: options.bucket,
+        key: source.as_ref().map(key::load).transpose()?.flatten(),
+        clock: Arc::new(SystemClock),
+    };
+    let on_progress = move |step: vfs_core::progress::Progress| seen.report(step.what, step.done, step.total);
+    let report = vfs_core::rebuild::rebuild(&rebuild, &on_progress).await?;
+    drop(on_progress);
     drop(progress);
+    if let Some(source) = source.filter(|_| rebuild.key.is_some()) {
+        key::remember(&context.data, &source)?;
+    }
     context.printer.result(&report, || rebuilt(context, &report))
 }
 

@@ -9,12 +9,11 @@ use crate::{print, ready};
 /// Serves until Ctrl-C; in the background, until nobody needs it.
 pub(crate) async fn run(context: &Context, options: Serve) -> Outcome {
     let detached = options.detached;
-    let serving = Serving {
-        listen: options.listen,
-        bucket: options.bucket,
-        cache_bytes: options.cache_size,
-        leave_when_idle: detached,
-    };
+    // A variable that is set to nothing is not set.
+    let given = |value: Option<String>| value.filter(|value| !value.is_empty());
+    let (bucket, database) = (given(options.bucket), given(options.database));
+    let (listen, cache_bytes) = (options.listen, options.cache_size);
+    let serving = Serving { listen, bucket, database, cache_bytes, leave_when_idle: detached };
     let say = |info: &EngineInfo| match detached {
         true => ready::say_ready(&serde_json::to_value(info).expect("because it has plain fields")),
         false => context.printer.result(info, || text(context, info)),
@@ -28,6 +27,9 @@ fn text(context: &Context, info: &EngineInfo) -> String {
     if let Some(address) = &info.address {
         rows.push(("address", format!("http://{address}")));
         rows.push(("token", format!("in {}", context.data.token().display())));
+    }
+    if info.encrypted {
+        rows.push(("encrypted", "yes; whoever loses the key loses everything".to_owned()));
     }
     let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     format!("{}Ctrl-C stops the engine; mounts go on and start another", print::table(&rows))

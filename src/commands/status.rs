@@ -27,6 +27,8 @@ struct Report {
     journal: Option<PathBuf>,
     overlay: Option<Overlay>,
     requests: BTreeMap<String, u64>,
+    /// Whether the bucket is encrypted; unknown if no engine of this data folder runs.
+    encrypted: Option<bool>,
 }
 
 /// Shows the state of the mount that covers a folder.
@@ -102,6 +104,7 @@ async fn look(context: &Context, mount: &MountEntry) -> Outcome<Report> {
         journal: None,
         overlay: None,
         requests: BTreeMap::new(),
+        encrypted: crate::engine::EngineInfo::read(&context.data).map(|engine| engine.encrypted),
     };
     let Some((workspace, holder)) = holder_at(&context.data, &mount.mountpoint) else { return Ok(report) };
     report.pid = Some(holder.pid);
@@ -135,6 +138,9 @@ fn text(report: &Report) -> String {
     }
     if let Some(journal) = &report.journal {
         rows.push(("journal", journal.display().to_string()));
+    }
+    if let Some(encrypted) = report.encrypted {
+        rows.push(("bucket", if encrypted { "encrypted" } else { "not encrypted" }.to_owned()));
     }
     if !report.requests.is_empty() {
         let requests = report.requests.iter().map(|(name, count)| format!("{name} {}", print::count(*count)));

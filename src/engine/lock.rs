@@ -25,6 +25,9 @@ pub(crate) struct EngineInfo {
     /// A command started it in the background, so it may be replaced by one that a person starts.
     #[serde(default)]
     pub background: bool,
+    /// What it puts into the bucket is encrypted.
+    #[serde(default)]
+    pub encrypted: bool,
 }
 
 /// The right to be the engine of a data folder, until it is dropped.
@@ -101,8 +104,14 @@ mod tests {
     fn the_file_comes_back_as_written() {
         let (_temporary, data) = folder();
         assert_eq!(EngineInfo::read(&data), None);
-        let info =
-            EngineInfo { pid: 7, version: "1".into(), socket: data.socket().unwrap(), address: None, background: true };
+        let info = EngineInfo {
+            pid: 7,
+            version: "1".into(),
+            socket: data.socket().unwrap(),
+            address: None,
+            background: true,
+            encrypted: false,
+        };
         info.write(&data).unwrap();
         assert_eq!(EngineInfo::read(&data), Some(info.clone()));
         EngineInfo { pid: 8, ..info.clone() }.remove(&data);

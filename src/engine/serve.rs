@@ -18,6 +18,7 @@ use super::lock::{EngineInfo, EngineLock};
 use super::token;
 use crate::exit::{Failure, Outcome};
 use crate::folder::DataFolder;
+use crate::key;
 use crate::limits::{ENGINE_STOP, IDLE_TICK, POLL};
 use crate::signals::Signals;
 
@@ -29,6 +30,8 @@ pub(crate) struct Serving {
     pub(crate) bucket: Option<String>,
     /// How much of a remote bucket is kept on this disk; the default unless said.
     pub(crate) cache_bytes: Option<u64>,
+    /// URL of a team's database; never shown, it may hold a password.
+    pub(crate) database: Option<String>,
     /// Leave when nobody has needed it for a while.
     pub(crate) leave_when_idle: bool,
 }
@@ -39,7 +42,7 @@ pub(crate) async fn serve(data: &DataFolder, serving: Serving, say: impl FnOnce(
     let mut signals = Signals::listen()?;
     let lock = lock(data, &serving).await?;
     let socket = data.socket()?;
-    let state = open(data, &serving).await?;
+    let (state, encrypted) = open(data, &serving).await?;
     let bound = bind(&serving, socket.clone()).await?;
     let info = EngineInfo {
         pid: std::process::id(),
@@ -47,6 +50,7 @@ pub(crate) async fn serve(data: &DataFolder, serving: Serving, say: impl FnOnce(
         socket,
         address: bound.tcp_address().map(|address| address.to_string()),
         background: serving.leave_when_idle,
+        encrypted,
     };
     info.write(data)?;
     tracing::info!(version = info.version, socket = %info.socket.display(), address = ?info.address, "engine serves");
@@ -64,7 +68,9 @@ pub(crate) async fn serve(data: &DataFolder, serving: Serving, say: impl FnOnce(
     Ok(served?)
 }
 
-async fn open(data: &DataFolder, serving: &Serving) -> Outcome<ServerState> {
+async fn open(data: &DataFolder, serving: &Serving) -> Outcome<(ServerState, bool)> {
+    let source = key::source(data)?;
+    let key = source.as_ref().map(key::load).transpose()?.flatten();
     let token = match serving.listen {
         Some(_) => Some(Token::new(&token::load(data)?)),
         None => None,
@@ -73,7 +79,8 @@ async fn open(data: &DataFolder, serving: &Serving) -> Outcome<ServerState> {
     let options = RepoOptions {
         data: data.path().to_owned(),
         bucket: serving.bucket.clone(),
-        database: None,
+        database: serving.database.clone(),
+        key,
         clock: clock.clone(),
     };
     let repo = Repo::open(options).await.map_err(newer_or_not)?;
@@ -82,9 +89,13 @@ async fn open(data: &DataFolder, serving: &Serving) -> Outcome<ServerState> {
         // Slower, and as right as with it.
         tracing::warn!(%error, "nothing is cached on disk");
     }
-    let bucket = serving.bucket.clone().unwrap_or_else(|| format!("file://{}/bucket", data.path().display()));
+    if let Some(source) = source.filter(|_| repo.is_encrypted()) {
+        key::remember(data, &source)?;
+    }
+    let encrypted = repo.is_encrypted();
+    let bucket = repo.bucket_url().to_owned();
     let info = server::EngineInfo { data_folder: data.path().to_owned(), bucket, token };
-    Ok(ServerState::new(repo, info, clock))
+    Ok((ServerState::new(repo, info, clock), encrypted))
 }
 
 /// Opening answers `Unsupported` only for what a newer version wrote.

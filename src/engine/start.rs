@@ -9,6 +9,7 @@ use super::find::{self, Found};
 use super::lock::EngineInfo;
 use crate::exit::{Failure, Outcome};
 use crate::folder::DataFolder;
+use crate::key;
 use crate::limits::{ENGINE_START, POLL};
 use crate::ready;
 
@@ -19,6 +20,7 @@ pub(crate) fn ensure(data: &DataFolder) -> Outcome<EngineInfo> {
     let until = Instant::now() + ENGINE_START;
     loop {
         if let Found::Running(info) = find::look(data)? {
+            refuse_useless_key(data, &info)?;
             return Ok(info);
         }
         match start(data) {
@@ -40,8 +42,26 @@ pub(crate) fn ensure(data: &DataFolder) -> Outcome<EngineInfo> {
     }
 }
 
+/// Whoever gives a key believes that the repo is encrypted.
+fn refuse_useless_key(data: &DataFolder, info: &EngineInfo) -> Outcome {
+    if info.encrypted || key::asked(data)?.is_none() {
+        return Ok(());
+    }
+    let line = format!(
+        "a key was given, but the repo of {} is not encrypted: a repo stays as it was made. Leave --key-file, \
+         ESKER_KEY_FILE and ESKER_KEY out, or use another --data folder, whose new repo will be encrypted",
+        data.path().display()
+    );
+    Err(Failure::new(Kind::Invalid, line))
+}
+
 fn start(data: &DataFolder) -> Outcome {
-    let arguments: Vec<OsString> = vec!["--data".into(), data.path().into(), "serve".into(), "--detached".into()];
+    let mut arguments: Vec<OsString> = vec!["--data".into(), data.path().into()];
+    // The path only; a key in the environment is inherited.
+    if let Some(file) = data.key_file() {
+        arguments.extend(["--key-file".into(), file.into()]);
+    }
+    arguments.extend(["serve".into(), "--detached".into()]);
     let left = ready::start(&arguments, &data.engine_log(), ENGINE_START)?;
     tracing::debug!(engine = %left, "started an engine");
     Ok(())

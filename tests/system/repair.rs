@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::world::World;
+use crate::world::{Run, World};
 
 /// A byte of the largest pack changes; the mode stays.
 fn damage(world: &World) {

@@ -23,7 +23,8 @@ async fn main() -> vfs_core::Result<()> {
     let folder = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
     let folder = tempfile::tempdir_in(folder).expect("because a folder to measure in is needed");
     let data = folder.path().to_owned();
-    let repo = Repo::open(RepoOptions { data, bucket: None, database: None, clock: Arc::new(SystemClock) }).await?;
+    let repo =
+        Repo::open(RepoOptions { data, bucket: None, database: None, key: None, clock: Arc::new(SystemClock) }).await?;
 
     let objects: Vec<Bytes> = (0..OBJECTS).map(source_like).collect();
     let mut ids = Vec::new();

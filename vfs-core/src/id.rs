@@ -103,7 +103,7 @@ id!(
     SnapshotId, 32
 );
 id!(
-    /// Names a pack by the plain BLAKE3 of all its stored bytes.
+    /// Names a pack: random bytes; in version 0 the plain BLAKE3 of all its stored bytes.
     PackId, 32
 );
 id!(

@@ -16,8 +16,9 @@
 //! tree                        directories over stored nodes
 //! base  change  quota         what a workspace stands on | what a publish carries | how much it may hold
 //! objects  pack  chunk  bucket
+//! keys                        the operator's, a tenant's, and what they seal
 //! object                      pure values and their canonical bytes
-//! id  name  error  limits  clock  progress
+//! id  name  error  limits  clock  chance  progress
 //! ```
 
 /// Whether a test has broken an invariant (see `testing::sabotage`). Without the feature nothing ever is.
@@ -37,6 +38,7 @@ macro_rules! sabotaged {
 pub mod base;
 pub mod bucket;
 pub mod build;
+pub mod chance;
 pub mod change;
 mod check;
 pub mod chunk;
@@ -50,6 +52,7 @@ pub mod files;
 mod gc;
 pub mod id;
 pub mod import;
+pub mod keys;
 pub mod limits;
 pub mod name;
 pub mod object;

@@ -38,9 +38,11 @@ pub const CHUNK_MAX: usize = 1024 * 1024;
 pub const HOLE_UNIT: u64 = 4096;
 
 /// A pack is closed when it has reached this many bytes.
-pub const PACK_TARGET: usize = 32 * 1024 * 1024;
-/// Largest pack that is read.
-pub const PACK_MAX: u64 = 72 * 1024 * 1024;
+pub const PACK_TARGET: u64 = 64 * 1024 * 1024;
+/// … or when it holds so many objects: each costs some 200 bytes of memory until the pack is in the index.
+pub const PACK_OBJECTS_TARGET: usize = 64 * 1024;
+/// Largest pack that is read: one that was almost full when the largest object came.
+pub const PACK_MAX: u64 = 104 * 1024 * 1024;
 
 /// Inode numbers that a holder takes from the repo's counter at a time.
 pub const INO_RANGE: u64 = 65_536;
@@ -126,6 +128,8 @@ pub const BUNDLE_WAIT: Duration = Duration::from_secs(5);
 pub const STATISTICS_SNAPSHOTS_MAX: usize = 10_000;
 /// Metrics that are younger than this are given again: adding up the index takes a second for some million objects.
 pub const STATISTICS_AGE: Duration = Duration::from_secs(30);
+/// Length of a part of an upload: S3 takes none below 5 MiB, and a pack has eight.
+pub const UPLOAD_PART: usize = 8 * 1024 * 1024;
 /// Parts of one upload that are on their way at once; with the one being filled, four are in memory.
 pub const UPLOAD_PARTS_AT_ONCE: usize = 3;
 /// A request to the bucket is made again at most this often, with pauses of 0.1, 0.2, 0.4 … seconds, and as much again

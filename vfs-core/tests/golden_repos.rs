@@ -68,7 +68,8 @@ fn names() -> Vec<String> {
 }
 
 async fn open(data: &Path) -> Repo {
-    let options = RepoOptions { data: data.to_owned(), bucket: None, database: None, clock: Arc::new(SystemClock) };
+    let options =
+        RepoOptions { data: data.to_owned(), bucket: None, database: None, key: None, clock: Arc::new(SystemClock) };
     Repo::open(options).await.unwrap()
 }
 

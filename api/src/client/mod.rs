@@ -22,6 +22,7 @@ mod documents;
 mod files;
 mod follow;
 mod holder;
+mod keep;
 mod in_process;
 mod lines;
 mod sessions;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use vfs_core::limits::GC_GRACE;
+use vfs_core::limits::{GC_GRACE, REPACK_BELOW_PERCENT};
 use vfs_core::repair::RepairOptions;
 use vfs_core::repo::{CheckOptions, GcOptions, Share};
 use vfs_core::{Error, Kind, Result};
@@ -70,7 +70,8 @@ pub(super) async fn repair(
     }))
 }
 
-/// Condemns packs that nothing reaches and deletes those whose grace period is over.
+/// Removes history rows that no rule of retention keeps, condemns packs that nothing reaches and deletes those whose grace
+/// period is over, and copies what lives in packs that are mostly garbage.
 #[utoipa::path(
     post, path = "/v1/gc", tag = "maintenance", request_body = GcRequest,
     responses((status = OK, description = "Lines", body = JobLine<GcReport>, content_type = "application/x-ndjson")),
@@ -79,9 +80,14 @@ pub(super) async fn gc(
     State(state): State<ServerState>,
     JsonBody(request): JsonBody<GcRequest>,
 ) -> ApiResult<Response> {
-    Ok(stream_of(|report| async move {
-        let grace = request.grace_s.map_or(GC_GRACE, Duration::from_secs);
-        let options = GcOptions { grace, delete: request.delete, ..GcOptions::default() };
-        Ok(GcReport::from(state.repo().gc(options, &*report).await?))
-    }))
+    let options = GcOptions {
+        grace: request.grace_s.map_or(GC_GRACE, Duration::from_secs),
+        delete: request.delete,
+        dry_run: request.dry_run,
+        repack_below_percent: request.repack_below_percent.unwrap_or(REPACK_BELOW_PERCENT),
+    };
+    if options.repack_below_percent > 100 {
+        return Err(Error::new(Kind::Invalid, "repack_below_percent is from 0 to 100").into());
+    }
+    Ok(stream_of(|report| async move { Ok(GcReport::from(state.repo().gc(options, &*report).await?)) }))
 }

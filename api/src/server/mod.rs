@@ -29,6 +29,7 @@ mod files;
 pub(crate) mod follow;
 mod jobs;
 mod listen;
+mod keep;
 mod maintenance;
 mod mount;
 pub(crate) mod query;
@@ -156,6 +157,10 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(sessions::end_turn))
         .routes(routes!(quotas::get_all, quotas::set_all))
         .routes(routes!(quotas::get, quotas::set))
+        .routes(routes!(keep::list_tags, keep::add_tag))
+        .routes(routes!(keep::remove_tag))
+        .routes(routes!(keep::get_all, keep::set_all, keep::clear_all))
+        .routes(routes!(keep::get, keep::set, keep::clear))
         .routes(routes!(maintenance::check))
         .routes(routes!(maintenance::repair))
         .routes(routes!(maintenance::gc))

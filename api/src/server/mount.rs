@@ -16,7 +16,7 @@ use vfs_core::{Error, Kind, Result};
 
 use super::ServerState;
 use super::error::{ApiResult, Body, JsonBody, Path, Query};
-use super::files::free::{engine_holder, reclaim};
+use super::files::free::{self, is_engine};
 use crate::limits::{BATCH_CHUNKS_MAX, BATCH_ITEMS_MAX};
 use crate::wire::ErrorBody;
 use crate::wire::frames;
@@ -43,12 +43,11 @@ pub(super) async fn attach(
     JsonBody(request): JsonBody<AttachRequest>,
 ) -> ApiResult<Json<Attached>> {
     let workspace = state.repo().workspace(&name).await?;
-    if request.holder == engine_holder(workspace.id) {
-        return Err(Error::new(Kind::Invalid, "this holder id is the engine's own").into());
+    if is_engine(workspace.id, request.holder) {
+        return Err(Error::new(Kind::Invalid, "this holder id is an engine's own").into());
     }
     let claim = state.free().claim(workspace.id).await;
-    reclaim(&state, &state.repo().workspace(&workspace.id.to_hex()).await?, &claim).await?;
-    let attached = state.repo().attach(workspace.id, request.holder, &request.description()).await?;
+    let attached = free::attach(&state, &workspace, &claim, request.holder, &request.description()).await?;
     Ok(Json(attached.into()))
 }
 

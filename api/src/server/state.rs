@@ -47,11 +47,11 @@ impl ServerState {
     /// An engine on this repo.
     pub fn new(repo: Repo, info: EngineInfo, clock: Arc<dyn Clock>) -> Self {
         ServerState(Arc::new(Inner {
+            free: Free::new(&info.data_folder),
             repo,
             clock,
             info,
             holders: Holders::default(),
-            free: Free::default(),
             activity: Activity::default(),
             door: Door::default(),
             started: Instant::now(),

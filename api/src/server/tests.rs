@@ -3,6 +3,7 @@
 mod auth;
 mod control;
 mod documents;
+mod engines;
 mod files;
 mod live;
 mod objects;

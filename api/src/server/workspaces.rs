@@ -15,7 +15,7 @@ use vfs_core::{Error, Kind, Result};
 use super::ServerState;
 use super::control::Holder;
 use super::error::{ApiResult, JsonBody, Path, Query};
-use super::files::free::{engine_holder, reclaim};
+use super::files::free::{is_engine, reclaim};
 use super::snapshots::{HEAD, parse_spec};
 use crate::limits::{LOG_DEFAULT, LOG_MAX};
 use crate::wire::ErrorBody;
@@ -103,7 +103,12 @@ pub(super) async fn log(
     }
     let workspace = state.repo().workspace(&name).await?;
     let rows = state.repo().history(workspace.id, query.all, limit).await?;
-    Ok(Json(Log { rows: rows.into_iter().map(LogRow::from).collect() }))
+    let mut rows: Vec<LogRow> = rows.into_iter().map(LogRow::from).collect();
+    for tag in state.repo().tags(workspace.id).await? {
+        let tagged = rows.iter_mut().filter(|row| row.snapshot == tag.snapshot);
+        tagged.for_each(|row| row.tags.push(tag.name.clone()));
+    }
+    Ok(Json(Log { rows }))
 }
 
 /// Publishes everything written so far. Without a holder, that is the head.
@@ -247,8 +252,8 @@ pub(super) fn reachable_holder(state: &ServerState, workspace: &WorkspaceInfo) -
         return Ok(Some(holder));
     }
     match &workspace.holder {
-        // The engine itself, for a moment; what it is about to write is not acknowledged yet.
-        Some(lease) if lease.holder == engine_holder(workspace.id) => Ok(None),
+        // An engine, for a moment; what it is about to write is not acknowledged yet.
+        Some(lease) if is_engine(workspace.id, lease.holder) => Ok(None),
         Some(lease) if is_fresh(state, lease) => Err(Error::new(
             Kind::Unavailable,
             format!(

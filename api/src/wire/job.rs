@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::error::ErrorDetail;
+pub use super::gc::{GcReport, GcRequest, RemovedRows};
 
 /// The content type of JSON lines.
 pub const CONTENT_TYPE: &str = "application/x-ndjson";
@@ -34,60 +35,6 @@ pub struct Progress {
 impl From<vfs_core::progress::Progress> for Progress {
     fn from(progress: vfs_core::progress::Progress) -> Self {
         Progress { what: progress.what.to_owned(), done: progress.done, total: progress.total }
-    }
-}
-
-/// Asks for garbage collection.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GcRequest {
-    /// Packs younger than this stay, in seconds; a day unless said.
-    #[serde(default)]
-    pub grace_s: Option<u64>,
-    /// Really delete; otherwise only condemn and report.
-    #[serde(default)]
-    pub delete: bool,
-}
-
-/// What gc found and did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct GcReport {
-    /// Snapshots that everything was marked from.
-    pub roots: u64,
-    /// Objects reached.
-    pub reachable_objects: u64,
-    /// Objects in the index that nothing reaches.
-    pub unreachable_objects: u64,
-    /// Packs in the index.
-    pub packs: u64,
-    /// Packs that this run condemned.
-    pub condemned_packs: u64,
-    /// Condemned packs that are still in their grace period.
-    pub waiting_packs: u64,
-    /// Packs in the bucket that the index does not know.
-    pub orphan_packs: u64,
-    /// Packs deleted (or, without `delete`, that would be).
-    pub deletable_packs: u64,
-    /// Their bytes.
-    pub deletable_bytes: u64,
-    /// Whether they were deleted.
-    pub deleted: bool,
-}
-
-impl From<vfs_core::repo::GcReport> for GcReport {
-    fn from(report: vfs_core::repo::GcReport) -> Self {
-        GcReport {
-            roots: report.roots,
-            reachable_objects: report.reachable_objects,
-            unreachable_objects: report.unreachable_objects,
-            packs: report.packs,
-            condemned_packs: report.condemned_packs,
-            waiting_packs: report.waiting_packs,
-            orphan_packs: report.orphan_packs,
-            deletable_packs: report.deletable_packs,
-            deletable_bytes: report.deletable_bytes,
-            deleted: report.deleted,
-        }
     }
 }
 

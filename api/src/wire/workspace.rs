@@ -215,6 +215,9 @@ pub struct LogRow {
     pub session: String,
     /// The turn of the session.
     pub turn: String,
+    /// The names that keep the snapshot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 impl From<HistoryRow> for LogRow {
@@ -228,6 +231,7 @@ impl From<HistoryRow> for LogRow {
             message: row.message,
             session: row.session,
             turn: row.turn,
+            tags: Vec::new(),
         }
     }
 }

@@ -44,7 +44,8 @@ pub(super) async fn run(scratch: &Path, esker: &Program, million: bool) -> Resul
 }
 
 async fn of_size(folder: &Path, files: u64) -> Result<Vec<Line>> {
-    let options = RepoOptions { data: folder.to_owned(), bucket: None, database: None, clock: Arc::new(SystemClock) };
+    let options =
+        RepoOptions { data: folder.to_owned(), bucket: None, database: None, key: None, clock: Arc::new(SystemClock) };
     let repo = Repo::open(options).await?;
     let workspace = repo.create_workspace("grown", None, None).await?;
     let first = repo.take_inos(files + files.div_ceil(DIRECTORY_FILES)).await?;

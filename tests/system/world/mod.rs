@@ -7,6 +7,13 @@ mod aimock;
 mod command;
 pub(crate) mod crooked;
 mod mount;
+#[path = "../../../vfs-core/src/testing/postgres.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a file of vfs-core's feature testing, which the program is built without"
+)]
+pub(crate) mod postgres;
 mod proxy;
 pub(crate) mod servers;
 mod session;

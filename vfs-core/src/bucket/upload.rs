@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt};
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use super::{Bucket, Created, map_error};
@@ -20,7 +21,8 @@ pub struct Upload {
     name: String,
     /// The first part waits here: if no other follows, the object goes out in one request.
     first: Option<Bytes>,
-    parts: Option<Box<dyn MultipartUpload>>,
+    /// In a lock that nobody waits for, so that a reference to an upload may cross threads.
+    parts: Mutex<Option<Box<dyn MultipartUpload>>>,
     running: JoinSet<Result<()>>,
     part_length: usize,
     short_part: bool,
@@ -37,7 +39,7 @@ impl Bucket {
             bucket: self.clone(),
             name: name.to_owned(),
             first: None,
-            parts: None,
+            parts: Mutex::new(None),
             running: JoinSet::new(),
             part_length: 0,
             short_part: false,
@@ -61,7 +63,7 @@ impl Upload {
         self.broken = true;
         self.checksum.update(&part);
         self.length += part.len() as u64;
-        if self.parts.is_none() && self.length == part.len() as u64 {
+        if self.parts.get_mut().is_none() && self.length == part.len() as u64 {
             self.first = Some(part);
         } else {
             self.start().await?;
@@ -74,7 +76,7 @@ impl Upload {
     /// Makes the object: whole, durable and visible when this returns.
     pub async fn finish(mut self) -> Result<()> {
         self.check_whole()?;
-        let Some(mut parts) = self.parts.take() else { return self.finish_whole().await };
+        let Some(mut parts) = self.parts.get_mut().take() else { return self.finish_whole().await };
         let mut sent = Ok(());
         while let Some(part) = self.running.join_next().await {
             sent = sent.and(joined(part));
@@ -94,7 +96,7 @@ impl Upload {
     /// Gives up what was sent.
     pub async fn abort(mut self) -> Result<()> {
         self.running.shutdown().await;
-        let Some(mut parts) = self.parts.take() else { return Ok(()) };
+        let Some(mut parts) = self.parts.get_mut().take() else { return Ok(()) };
         parts.abort().await.map_err(|error| self.failed(error))
     }
 
@@ -110,12 +112,13 @@ impl Upload {
     }
 
     async fn start(&mut self) -> Result<()> {
-        if self.parts.is_some() {
+        if self.parts.get_mut().is_some() {
             return Ok(());
         }
         self.bucket.make_folder_of(&self.name).await?;
         let parts = self.bucket.patient.put_multipart(&Path::from(self.name.as_str())).await;
-        self.parts = Some(parts.map_err(|error| self.failed(error))?);
+        let parts = parts.map_err(|error| self.failed(error))?;
+        *self.parts.get_mut() = Some(parts);
         match self.first.take() {
             Some(first) => self.send(first).await,
             None => Ok(()),
@@ -131,7 +134,7 @@ impl Upload {
         while let Some(done) = self.running.try_join_next() {
             joined(done)?;
         }
-        let Some(parts) = &mut self.parts else { return Ok(()) };
+        let Some(parts) = self.parts.get_mut() else { return Ok(()) };
         self.bucket.counts.part.count();
         self.bucket.counts.bytes_out.add(part.len() as u64);
         let (sending, name) = (parts.put_part(part.into()), self.name.clone());
@@ -186,7 +189,7 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let Some(mut parts) = self.parts.take() else { return };
+        let Some(mut parts) = self.parts.get_mut().take() else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let mut running = std::mem::take(&mut self.running);
             runtime.spawn(async move {

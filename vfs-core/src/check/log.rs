@@ -20,7 +20,7 @@ impl Check<'_> {
                 rows.extend(read.into_iter().map(|row| (workspace.clone(), row)));
             }
         }
-        let log = log::read(self.store.bucket(), self.store.tenant(), None).await?;
+        let log = log::read(self.store.bucket(), self.store.keys(), None).await?;
         let damaged = log.damaged.len();
         for (name, why) in log.damaged {
             self.note_harmless(format!("{name} in the ref log, which a rebuild needs: {why}"));

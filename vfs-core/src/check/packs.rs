@@ -11,7 +11,6 @@ use crate::db::{PackRow, checked, meta, orphans, packs, repairs};
 use crate::error::{Error, Result};
 use crate::gc::list_packs;
 use crate::id::PackId;
-use crate::objects::Objects;
 use crate::pack::{PackEntry, read_index, unpack};
 use crate::progress::Progress;
 
@@ -83,7 +82,9 @@ impl Check<'_> {
         let mut rows = self.pack_rows().await?;
         rows.retain(|row| share.holds(&row.id, read_before.get(&row.id), now));
         let sound = |row: &PackRow| {
-            share.resume && read_before.get(&row.id).is_some_and(|read| read.checked >= began && !read.damaged)
+            began.is_some_and(|began| {
+                read_before.get(&row.id).is_some_and(|read| read.checked >= began && !read.damaged)
+            })
         };
         let (done_before, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(sound);
         self.report.resumed_packs = done_before.len() as u64;
@@ -100,16 +101,16 @@ impl Check<'_> {
         self.end().await
     }
 
-    /// When the check began that this one is, or goes on with.
-    async fn begin(&mut self, share: Share, now: Time) -> Result<Time> {
+    /// When the check began that this one goes on with; `None` if this is a new one.
+    async fn begin(&mut self, share: Share, now: Time) -> Result<Option<Time>> {
         let mut transaction = self.store.database().begin().await?;
         let interrupted = meta::get(&mut transaction, BEGAN).await?.and_then(|text| text.parse().ok());
         if let (true, Some(nanos)) = (share.resume, interrupted) {
-            return Ok(Time::from_nanos(nanos));
+            return Ok(Some(Time::from_nanos(nanos)));
         }
         meta::set(&mut transaction, BEGAN, &now.as_nanos().to_string()).await?;
         self.store.database().commit(transaction).await?;
-        Ok(now)
+        Ok(None)
     }
 
     async fn end(&mut self) -> Result<()> {
@@ -151,7 +152,7 @@ impl Check<'_> {
             self.note_pack(row.id, format!("has {unclear} rows in the index that make no sense"));
         }
         self.compare(row, &bytes, &indexed, reached);
-        self.verify(&bytes, indexed, reached).await?;
+        self.verify(row.id, &bytes, indexed, reached).await?;
         Ok((self.bad_packs.contains_key(&row.id), self.damaged.len()) != damages_before || damages_before.0)
     }
 
@@ -161,12 +162,9 @@ impl Check<'_> {
 
     /// The pack as a whole, and what the index says about it.
     fn compare(&mut self, row: &PackRow, bytes: &Bytes, indexed: &[PackEntry], reached: &Reached) {
-        if *blake3::hash(bytes).as_bytes() != *row.id.as_bytes() {
-            self.note_pack(row.id, "does not match its name".to_owned());
-        }
-        match read_index(bytes) {
-            Ok(index) if index.tenant != self.store.tenant() || index.class != row.class => {
-                self.note_pack(row.id, "belongs to another tenant or class".to_owned());
+        match read_index(self.store.keys(), row.id, bytes) {
+            Ok(index) if index.class != row.class => {
+                self.note_pack(row.id, "is of another class than the index says".to_owned());
             }
             Ok(index) => {
                 if index.entries.len() as u64 != row.objects {
@@ -185,8 +183,8 @@ impl Check<'_> {
     }
 
     /// Every object where the index says it is.
-    async fn verify(&mut self, bytes: &Bytes, indexed: Vec<PackEntry>, reached: &Reached) -> Result<()> {
-        for (entry, result) in verify_all(self.store.key().clone(), bytes.clone(), indexed).await? {
+    async fn verify(&mut self, pack: PackId, bytes: &Bytes, indexed: Vec<PackEntry>, reached: &Reached) -> Result<()> {
+        for (entry, result) in verify_all(self.store.keys().clone(), pack, bytes.clone(), indexed).await? {
             match result {
                 Ok(()) => self.report.verified_objects += 1,
                 Err(what) => self.note_object(entry.id, what, severity(reached.holds(&entry.id))),
@@ -202,7 +200,8 @@ fn severity(reached: bool) -> Severity {
 
 /// Hashes objects of a pack, off the async threads.
 pub(crate) async fn verify_all(
-    key: crate::id::IdKey,
+    keys: crate::keys::TenantKeys,
+    pack: PackId,
     bytes: Bytes,
     entries: Vec<PackEntry>,
 ) -> Result<Vec<(PackEntry, Result<(), String>)>> {
@@ -210,7 +209,7 @@ pub(crate) async fn verify_all(
         let verify = |entry: PackEntry| {
             let end = entry.offset.saturating_add(entry.stored_length.into());
             let verified = match usize::try_from(end) {
-                Ok(end) if end <= bytes.len() => unpack(&key, &entry, &bytes.slice(entry.offset as usize..end)),
+                Ok(end) if end <= bytes.len() => unpack(&keys, pack, &entry, &bytes.slice(entry.offset as usize..end)),
                 _ => Err(Error::corrupt(format!("{} lies behind the end of its pack", entry.id))),
             };
             (entry, verified.map(drop).map_err(|error| error.context().to_owned()))

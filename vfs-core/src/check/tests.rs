@@ -4,7 +4,7 @@ use crate::id::{ObjectId, ObjectKind, PackId};
 use crate::objects::{NewObjects, Objects};
 use crate::progress::silent;
 use crate::repo::tests::{Mount, content, note, repo};
-use crate::repo::{CheckOptions, CheckReport, Repo};
+use crate::repo::{CheckOptions, CheckReport, Repo, Severity};
 
 async fn repo_with_files() -> Repo {
     let (repo, _) = repo().await;
@@ -124,4 +124,99 @@ async fn a_row_that_does_not_match_its_hash_is_found() {
         let report = check(&repo, false).await;
         assert_eq!(report.damages.len(), 1, "{statement}: {report:?}");
     }
+}
+
+async fn share(repo: &Repo, share: crate::repo::Share) -> CheckReport {
+    repo.check_share(share, &silent).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_interrupted_check_goes_on_where_it_was() {
+    use crate::repo::Share;
+    let repo = repo_with_files().await;
+    let all = check(&repo, true).await;
+    assert!(all.packs > 2 && all.read_packs == all.packs && all.resumed_packs == 0);
+    // Ended: there is nothing to go on with, so everything is read.
+    let resume = Share { resume: true, ..Share::default() };
+    assert_eq!(share(&repo, resume).await.read_packs, all.packs);
+    // As an interruption after two packs leaves it.
+    let bad = pack_of(&repo, chunk(&repo, 1)).await;
+    change_pack(&repo, bad, |bytes| bytes[30] ^= 1).await;
+    let mut transaction = repo.database().begin().await.unwrap();
+    crate::db::meta::set(&mut transaction, "full_check_began", &repo.now().as_nanos().to_string()).await.unwrap();
+    transaction.vandal("DELETE FROM checked_packs").await.unwrap();
+    let mut packs: Vec<_> = crate::gc::list_packs(repo.store()).await.unwrap().into_keys().collect();
+    packs.retain(|pack| *pack != bad);
+    for (pack, damaged) in [(packs[0], false), (bad, true)] {
+        crate::db::checked::put(&mut transaction, pack, repo.now(), damaged).await.unwrap();
+    }
+    repo.database().commit(transaction).await.unwrap();
+    let rest = share(&repo, resume).await;
+    assert_eq!((rest.resumed_packs, rest.read_packs), (1, all.packs - 1), "the damaged one is read again");
+    assert_eq!(rest.worst(), Some(Severity::Stored));
+}
+
+#[tokio::test]
+async fn the_parts_make_the_whole_and_old_ones_come_first() {
+    use crate::repo::Share;
+    let repo = repo_with_files().await;
+    let all = check(&repo, true).await.packs;
+    let mut read = 0;
+    for part in 1..=3 {
+        read += share(&repo, Share { part: Some((part, 3)), ..Share::default() }).await.read_packs;
+    }
+    assert_eq!(read, all);
+    let day = Share { older_than: Some(std::time::Duration::from_secs(86_400)), ..Share::default() };
+    assert_eq!(share(&repo, day).await.read_packs, 0, "all were read just now");
+    let none = Share { part: Some((4, 3)), ..Share::default() };
+    assert_eq!(repo.check_share(none, &silent).await.unwrap_err().kind(), crate::Kind::Invalid);
+}
+
+#[tokio::test]
+async fn damage_that_hits_nothing_is_called_so() {
+    let repo = repo_with_files().await;
+    let batch = repo.batch();
+    let unreachable = batch.add(ObjectKind::Chunk, content(50, 5000)).await.unwrap();
+    batch.finish().await.unwrap();
+    let pack = pack_of(&repo, unreachable).await;
+    change_pack(&repo, pack, |bytes| bytes[40] ^= 1).await;
+    let report = check(&repo, true).await;
+    assert_eq!(report.worst(), Some(Severity::Nothing), "{report:?}");
+    let mut transaction = repo.database().begin().await.unwrap();
+    transaction.vandal("UPDATE objects SET pack = 4711 WHERE pack = (SELECT MAX(id) FROM packs)").await.unwrap();
+    repo.database().commit(transaction).await.unwrap();
+    let report = check(&repo, false).await;
+    assert_eq!(report.damages.len(), 1, "{report:?}");
+    assert_eq!(report.worst(), Some(Severity::Nothing), "a row without a pack");
+}
+
+#[tokio::test]
+async fn a_pack_without_rows_is_named_until_gc_knows_it() {
+    let repo = repo_with_files().await;
+    let name = repo.store().pack_name(PackId::from_bytes([7; 32]));
+    repo.store().bucket().create(&name, bytes::Bytes::from_static(b"left over")).await.unwrap();
+    let report = check(&repo, false).await;
+    assert_eq!((report.worst(), report.damages.len()), (Some(Severity::Nothing), 1), "{report:?}");
+    let options = crate::repo::GcOptions { grace: std::time::Duration::from_secs(3600), ..Default::default() };
+    repo.gc(options, &silent).await.unwrap();
+    let report = check(&repo, false).await;
+    assert_eq!((report.damages.len(), report.waiting_orphans), (0, 1), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_changed_byte_of_the_ref_log_is_found() {
+    let repo = repo_with_files().await;
+    let folder = format!("t/{}/reflog", repo.tenant());
+    let name = repo.store().bucket().list(&folder).await.unwrap().pop().unwrap().name;
+    let whole = repo.store().bucket().get(&name).await.unwrap();
+    for position in 0..whole.len() {
+        let mut bytes = whole.to_vec();
+        bytes[position] ^= 1 << (position % 7);
+        repo.store().bucket().delete(&name).await.unwrap();
+        repo.store().bucket().create(&name, bytes.into()).await.unwrap();
+        let log = crate::rebuild::log::read(repo.store().bucket(), repo.store().keys(), None).await.unwrap();
+        assert_eq!(log.damaged.len(), 1, "byte {position} of {whole:?}");
+    }
+    let report = check(&repo, true).await;
+    assert_eq!((report.worst(), report.damages.len()), (Some(Severity::Nothing), 1), "{report:?}");
 }

@@ -60,7 +60,7 @@ pub async fn register(
         .bind(tenant)
         .bind(&pack.id.as_bytes()[..])
         .bind(i64::from(pack.class.tag()))
-        .bind(to_sql(pack.bytes.len() as u64))
+        .bind(to_sql(pack.size))
         .bind(to_sql(pack.entries.len() as u64))
         .bind(time_to_sql(now))
         .execute(&mut *connection)

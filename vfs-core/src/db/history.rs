@@ -38,7 +38,7 @@ pub async fn put(connection: &mut Connection, workspace: WorkspaceId, row: &Hist
     Ok(())
 }
 
-/// The newest rows, newest first; automatic ones only with `all`.
+/// The newest rows, newest first; automatic ones only with `all`, or if their snapshot has a side ref.
 pub async fn newest(
     connection: &mut Connection,
     workspace: WorkspaceId,
@@ -47,7 +47,8 @@ pub async fn newest(
 ) -> Result<Vec<HistoryRow>> {
     let rows = query(
         "SELECT workspace, sequence, snapshot, time, automatic, message, author, session, turn, row_hash
-         FROM history WHERE workspace = ? AND (? = 1 OR automatic = 0) ORDER BY sequence DESC LIMIT ?",
+         FROM history WHERE workspace = ?1 AND (?2 = 1 OR automatic = 0
+         OR snapshot IN (SELECT snapshot FROM side_refs WHERE workspace = ?1)) ORDER BY sequence DESC LIMIT ?3",
     )
     .bind(&workspace.as_bytes()[..])
     .bind(all)

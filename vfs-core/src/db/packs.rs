@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Builder, Columns, Connection, Failure, map_error, orphans, query, time_to_sql, to_sql};
+use super::{Builder, Columns, Connection, Failure, map_error, query, time_to_sql, to_sql};
 use crate::clock::Time;
 use crate::db::{KindTotals, Location, PackRow};
 use crate::error::{Error, Kind, Result};
@@ -17,7 +17,6 @@ fn failed(error: Failure) -> Error {
 /// Adds a pack that is durable in the bucket and its objects. Returns the packs that hold these objects now: another
 /// batch may have stored some of them a moment earlier. Belongs into a transaction.
 pub async fn register(connection: &mut Connection, tenant: i64, pack: &Pack, now: Time) -> Result<BTreeSet<PackId>> {
-    orphans::refuse_dead(connection, pack.id).await?;
     let changed = query(
         "INSERT INTO packs (tenant, pack, class, size, objects, created) VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT (pack) DO UPDATE SET condemned_at = NULL WHERE packs.emptied = 0",
@@ -25,7 +24,7 @@ pub async fn register(connection: &mut Connection, tenant: i64, pack: &Pack, now
     .bind(tenant)
     .bind(&pack.id.as_bytes()[..])
     .bind(i64::from(pack.class.tag()))
-    .bind(to_sql(pack.bytes.len() as u64))
+    .bind(to_sql(pack.size))
     .bind(to_sql(pack.entries.len() as u64))
     .bind(time_to_sql(now))
     .execute(&mut *connection)
@@ -111,9 +110,11 @@ async fn locate_part(
 }
 
 pub(super) fn read_location(columns: &Columns<'_>, id: ObjectId) -> Result<Location> {
+    let flags = PackEntry::read_flags(columns.small("flags")?)?;
     let entry = PackEntry {
         id,
-        compressed: PackEntry::read_flags(columns.small("flags")?)?,
+        compressed: flags.compressed,
+        sealed: flags.sealed,
         offset: columns.number("offset")?,
         stored_length: columns.small("stored")?,
         plain_length: columns.small("plain")?,

@@ -177,9 +177,11 @@ fn read_row(columns: &Columns<'_>) -> Result<IndexRow> {
     let hash = columns.bytes("hash")?.to_vec();
     let entry = || -> Result<PackEntry> {
         let id = ObjectId { kind: ObjectKind::from_tag(columns.small("kind")?)?, hash: columns.array("hash")? };
+        let flags = PackEntry::read_flags(columns.small("flags")?)?;
         Ok(PackEntry {
             id,
-            compressed: PackEntry::read_flags(columns.small("flags")?)?,
+            compressed: flags.compressed,
+            sealed: flags.sealed,
             offset: columns.number("offset")?,
             stored_length: columns.small("stored")?,
             plain_length: columns.small("plain")?,

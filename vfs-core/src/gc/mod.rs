@@ -101,6 +101,10 @@ pub struct GcReport {
     pub reflog_objects: u64,
     /// Their bytes.
     pub reflog_bytes: u64,
+    /// Attach bundles of snapshots that are gone.
+    pub bundles: u64,
+    /// Their bytes.
+    pub bundle_bytes: u64,
     /// Nothing was changed.
     pub dry_run: bool,
 }
@@ -122,7 +126,7 @@ pub(crate) struct Surroundings {
     /// Bases of publishes that are open in this engine: retention leaves them alone.
     pub(crate) bases: HashSet<SnapshotId>,
     /// A pack of copies is closed at this many bytes; `None` means as large as any.
-    pub(crate) pack_target: Option<usize>,
+    pub(crate) pack_target: Option<u64>,
 }
 
 /// Drops what nothing reaches.

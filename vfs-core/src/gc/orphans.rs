@@ -52,7 +52,7 @@ pub(super) async fn judge(
 ) -> Result<Vec<PackId>> {
     // Packs of this engine that are between bucket and index would only begin again.
     let _alone = store.alone().await;
-    let now = store.now();
+    let (now, pinned) = (store.now(), store.pins().all());
     let mut transaction = store.database().begin().await?;
     let Strangers { ids, noted } = strangers(&mut transaction, store, listed).await?;
     for gone in noted.values().filter(|row| !row.dead && !ids.contains(&row.id)) {
@@ -62,8 +62,10 @@ pub(super) async fn judge(
     for id in ids {
         let over = count(id, noted.get(&id), options, listed, report, now);
         orphans::note(&mut transaction, id, now).await?;
-        if over && options.delete {
-            orphans::kill(&mut transaction, id).await?;
+        if over && options.delete && !pinned.contains(&id) {
+            if !sabotaged!(OrphanWithoutDead) {
+                orphans::kill(&mut transaction, id).await?;
+            }
             dead.push(id);
         }
     }

@@ -48,16 +48,21 @@ struct Rows {
     kept: HashSet<(u64, String)>,
 }
 
+/// Every ref log object. Comes before the rows are read: an entry that is in the list has its row by then, if its move
+/// was committed.
+pub(super) async fn list(store: &Store) -> Result<Vec<Listed>> {
+    store.bucket().list(&format!("t/{}/reflog", store.tenant())).await
+}
+
 /// Deletes what is not needed any more, as much as one run may; a dry run only counts.
 pub(super) async fn prune(
     store: &Store,
+    listed: Vec<Listed>,
     excluded: &HashSet<(WorkspaceId, u64)>,
     dry_run: bool,
     report: &mut GcReport,
     progress: &OnProgress,
 ) -> Result<()> {
-    // The list before the rows: an entry that we know of has its row by then, if its move was committed.
-    let listed = store.bucket().list(&format!("t/{}/reflog", store.tenant())).await?;
     let mut by_workspace: BTreeMap<WorkspaceId, Vec<Entry>> = BTreeMap::new();
     for (workspace, entry) in listed.into_iter().filter_map(parse) {
         by_workspace.entry(workspace).or_default().push(entry);

@@ -7,21 +7,22 @@
 //! it there.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
 
 use super::marks::{Live, Marks, Part, each_object};
 use crate::db::{Location, PackRow, Transaction, copies, counters};
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectId, PackId};
-use crate::limits::{GARBAGE_PERCENT, GC_READ_BYTES, PACK_TARGET, REPACK_BYTES_MAX, REPACK_OBJECTS_MAX};
+use crate::limits::{
+    GARBAGE_PERCENT, GC_READ_BYTES, PACK_OBJECTS_TARGET, PACK_TARGET, REPACK_BYTES_MAX, REPACK_OBJECTS_MAX, UPLOAD_PART,
+};
 use crate::pack::{Pack, PackClass, PackWriter, Stored};
 use crate::progress::{OnProgress, Progress};
-use crate::store::Store;
+use crate::store::{Pinned, Store};
 
 /// A pack to copy from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source {
-    id: PackId,
+    pub(super) id: PackId,
     class: PackClass,
     pub(super) size: u64,
     objects: u64,
@@ -90,23 +91,29 @@ pub(super) async fn groups(
     store: &Store,
     sources: Vec<Source>,
     marks: &Marks,
-    pack_target: Option<usize>,
+    pack_target: Option<u64>,
     progress: &OnProgress,
 ) -> Result<VecDeque<Group>> {
     let mut groups: Vec<Group> = Vec::new();
     let mut place: HashMap<PackId, usize> = HashMap::new();
-    let target = pack_target.unwrap_or(PACK_TARGET) as u64;
-    let mut open: BTreeMap<PackClass, (usize, u64)> = BTreeMap::new();
+    let target = pack_target.unwrap_or(PACK_TARGET);
+    let mut open: BTreeMap<PackClass, (usize, Part)> = BTreeMap::new();
     for source in sources {
-        let (index, bytes) = match open.get(&source.class) {
-            Some((index, bytes)) if bytes + source.live.bytes <= target => (*index, *bytes),
+        let (index, full) = match open.get(&source.class) {
+            Some((index, full))
+                if full.bytes + source.live.bytes <= target
+                    && full.objects + source.live.objects <= PACK_OBJECTS_TARGET as u64 =>
+            {
+                (*index, *full)
+            }
             _ => {
                 let empty = Group { class: source.class, sources: Vec::new(), living: Vec::new(), rest: Vec::new() };
                 groups.push(empty);
-                (groups.len() - 1, 0)
+                (groups.len() - 1, Part::default())
             }
         };
-        open.insert(source.class, (index, bytes + source.live.bytes));
+        let (objects, bytes) = (full.objects + source.live.objects, full.bytes + source.live.bytes);
+        open.insert(source.class, (index, Part { objects, bytes }));
         place.insert(source.id, index);
         groups[index].sources.push(source);
     }
@@ -128,55 +135,80 @@ pub(super) async fn groups(
     Ok(groups.into())
 }
 
-/// New packs in the bucket that the index does not know yet.
-pub(super) struct Copy<'a> {
-    pack: Arc<Pack>,
+/// A new pack in the bucket that the index does not know yet.
+pub(super) struct Copy {
+    pack: Pack,
     /// While it lives, no gc of this engine takes the pack for an orphan.
-    _no_sweep: tokio::sync::RwLockReadGuard<'a, ()>,
+    _pinned: Pinned,
 }
 
-impl Copy<'_> {
+impl Copy {
     pub(super) fn bytes(&self) -> u64 {
-        self.pack.bytes.len() as u64
+        self.pack.size
     }
 }
 
 /// Copies what lives into a new pack and makes that durable. `None` if there is nothing to copy any more.
-pub(super) async fn copy<'a>(store: &'a Store, group: &Group, progress: &OnProgress) -> Result<Option<Copy<'a>>> {
+pub(super) async fn copy(store: &Store, group: &Group, progress: &OnProgress) -> Result<Option<Copy>> {
     if group.living.is_empty() {
         return Ok(None);
     }
-    let mut writer = PackWriter::new(store.tenant(), group.class);
+    let mut writer = store.new_pack(group.class)?;
+    let mut pinned = store.pins().none();
+    pinned.add(writer.id());
+    let name = store.pack_name(writer.id());
+    let mut upload = None;
     let mut rest = &group.living[..];
     while !rest.is_empty() {
-        let mut bytes = 0;
-        let many = rest.iter().take_while(|location| {
-            let first = bytes == 0;
-            bytes += u64::from(location.entry.plain_length);
-            first || bytes <= GC_READ_BYTES
-        });
-        let (now, later) = rest.split_at(many.count());
+        let (now, later) = rest.split_at(fitting(rest));
         let mut read = Vec::with_capacity(now.len());
         for (location, bytes) in now.iter().zip(store.fetch(now).await) {
             read.push((location.entry.id, bytes?));
         }
-        for (id, stored) in compress(read).await? {
-            writer.push(id, &stored);
+        writer = push(writer, read).await?;
+        while writer.waiting() >= UPLOAD_PART {
+            let upload = upload.get_or_insert_with(|| store.bucket().upload(&name));
+            upload.put_part(writer.take(UPLOAD_PART)).await?;
         }
         rest = later;
         let (done, total) = ((group.living.len() - rest.len()) as u64, Some(group.living.len() as u64));
         progress(Progress { what: "copied objects", done, total });
     }
-    let panicked = |error| Error::new(Kind::Internal, "finishing a pack panicked").because(error);
-    let pack = tokio::task::spawn_blocking(move || writer.finish()).await.map_err(panicked)?;
-    let _no_sweep = store.no_sweep().await;
-    store.bucket().create_named_by_content(&store.pack_name(pack.id), pack.bytes.clone()).await?;
-    Ok(Some(Copy { pack: Arc::new(pack), _no_sweep }))
+    let (pack, bytes) = writer.finish()?;
+    match upload {
+        Some(mut upload) => {
+            for start in (0..bytes.len()).step_by(UPLOAD_PART) {
+                upload.put_part(bytes.slice(start..bytes.len().min(start + UPLOAD_PART))).await?;
+            }
+            upload.finish().await?;
+        }
+        None => {
+            store.bucket().create_named_by_content(&name, bytes).await?;
+        }
+    }
+    Ok(Some(Copy { pack, _pinned: pinned }))
 }
 
-async fn compress(objects: Vec<(ObjectId, bytes::Bytes)>) -> Result<Vec<(ObjectId, Stored)>> {
-    let panicked = |error| Error::new(Kind::Internal, "compressing objects panicked").because(error);
-    let work = move || objects.into_iter().map(|(id, bytes)| Ok((id, Stored::new(&bytes)?))).collect();
+/// How many of these are read at once: one at least.
+fn fitting(locations: &[Location]) -> usize {
+    let mut bytes = 0;
+    let fits = |location: &&Location| {
+        let first = bytes == 0;
+        bytes += u64::from(location.entry.plain_length);
+        first || bytes <= GC_READ_BYTES
+    };
+    locations.iter().take_while(fits).count()
+}
+
+/// Compresses and encrypts off the async threads.
+async fn push(mut writer: PackWriter, objects: Vec<(ObjectId, bytes::Bytes)>) -> Result<PackWriter> {
+    let panicked = |error| Error::new(Kind::Internal, "packing objects panicked").because(error);
+    let work = move || {
+        for (id, bytes) in objects {
+            writer.push(id, &Stored::new(&bytes)?)?;
+        }
+        Ok(writer)
+    };
     tokio::task::spawn_blocking(work).await.map_err(panicked)?
 }
 
@@ -186,7 +218,7 @@ pub(super) async fn commit(
     store: &Store,
     mut transaction: Transaction,
     group: &Group,
-    copy: &Copy<'_>,
+    copy: &Copy,
     marks: &Marks,
 ) -> Result<bool> {
     let (tenant, now) = (store.tenant_number(), store.now());

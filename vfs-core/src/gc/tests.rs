@@ -1,8 +1,12 @@
 //! gc: what is reachable stays, whatever happens meanwhile; what is not goes, after its time.
 
+mod closed;
 mod gaps;
 mod keep;
 mod repack;
+mod rot;
+mod schedules;
+mod sleepers;
 mod turns;
 
 use std::sync::Arc;
@@ -190,12 +194,14 @@ async fn a_publish_that_is_committed_while_gc_marks_is_not_overlooked() {
 #[tokio::test]
 async fn orphan_packs_are_deleted_after_their_grace() {
     let (repo, clock, _) = repo_with_garbage().await;
-    let mut writer = crate::pack::PackWriter::new(repo.tenant(), crate::pack::PackClass::Contents);
+    let (id, class) = (crate::id::PackId::from_bytes([7; 32]), crate::pack::PackClass::Contents);
+    let mut writer = crate::pack::PackWriter::new(repo.tenant(), class, id, None);
     let bytes = content(77, 900);
-    writer.push(repo.store().key().object_id(ObjectKind::Chunk, &bytes), &crate::pack::Stored::new(&bytes).unwrap());
-    let pack = writer.finish();
+    let object = repo.store().key().object_id(ObjectKind::Chunk, &bytes);
+    writer.push(object, &crate::pack::Stored::new(&bytes).unwrap()).unwrap();
+    let (pack, bytes) = writer.finish().unwrap();
     let name = repo.store().pack_name(pack.id);
-    repo.store().bucket().create(&name, pack.bytes).await.unwrap();
+    repo.store().bucket().create(&name, bytes).await.unwrap();
     repo.store().bucket().create(&format!("{}/notes.txt", repo.store().pack_folder()), "x".into()).await.unwrap();
     assert_eq!(repo.gc(DELETE_LATER, &silent).await.unwrap().orphan_packs, 1);
     repo.store().bucket().get(&name).await.unwrap();

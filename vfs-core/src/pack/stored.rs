@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::PackEntry;
 use crate::error::{Error, Kind, Result};
-use crate::id::IdKey;
+use crate::id::PackId;
+use crate::keys::TenantKeys;
 use crate::limits::{COMPRESSION_LEVEL, OBJECT_MAX};
 
 /// Canonical bytes as a pack stores them.
@@ -37,22 +38,36 @@ impl Stored {
     }
 }
 
-/// The canonical bytes of an object from its stored bytes. Never makes more bytes than the entry states; hashes them.
-pub fn unpack(key: &IdKey, entry: &PackEntry, stored: &Bytes) -> Result<Bytes> {
+/// The canonical bytes of an object from its stored bytes in a pack. Never makes more bytes than the entry states; opens
+/// what is sealed, hashes what comes out.
+pub fn unpack(keys: &TenantKeys, pack: PackId, entry: &PackEntry, stored: &Bytes) -> Result<Bytes> {
     let damaged = |why: &str| Error::corrupt(format!("{} {why}: run `esker check --full`", entry.id));
     if stored.len() != entry.stored_length as usize || entry.plain_length as usize > OBJECT_MAX {
         return Err(damaged("has another length than the index says"));
     }
-    let canonical = if entry.compressed {
-        decompress(stored, entry.plain_length as usize)
-            .map_err(|error| damaged("cannot be decompressed").because(error))?
-    } else {
-        stored.clone()
+    let opened = match entry.sealed {
+        true => open(keys, pack, entry, stored)?.ok_or_else(|| damaged("cannot be decrypted: it was changed"))?,
+        false => stored.clone(),
     };
-    if canonical.len() != entry.plain_length as usize || key.object_id(entry.id.kind, &canonical) != entry.id {
+    let canonical = match entry.compressed {
+        true => decompress(&opened, entry.plain_length as usize)
+            .map_err(|error| damaged("cannot be decompressed").because(error))?,
+        false => opened,
+    };
+    if canonical.len() != entry.plain_length as usize || keys.id().object_id(entry.id.kind, &canonical) != entry.id {
         return Err(damaged("does not match its id"));
     }
     Ok(canonical)
+}
+
+/// Without encryption; nothing if no data key of the tenant opens it.
+fn open(keys: &TenantKeys, pack: PackId, entry: &PackEntry, stored: &Bytes) -> Result<Option<Bytes>> {
+    if !keys.is_encrypted() {
+        let message = format!("{} is encrypted, but this repo is not: is the pack {pack} another repo's?", entry.id);
+        return Err(Error::new(Kind::Denied, message));
+    }
+    let mut tried = keys.possible_for(pack).map(|key| key.open_object(&entry.id, entry.offset, stored));
+    Ok(tried.find_map(|opened| opened).map(Bytes::from))
 }
 
 // A compression context is about a megabyte: one a thread, kept.

@@ -13,8 +13,8 @@ use crate::id::{SnapshotId, WorkspaceId};
 use crate::limits::{EPOCH_GAP, INO_GAP};
 use crate::progress::{OnProgress, Progress};
 use crate::repair::{Losses, Taint, View, row_of};
-use crate::repo::moves::RefLogEntry;
 use crate::repo::publish::INO_FIRST;
+use crate::repo::ref_log::RefLogEntry;
 use crate::store::Store;
 
 /// The prefix of side refs that keep what a rebuild left out.
@@ -30,7 +30,7 @@ struct Rebuilt {
 
 /// Writes all workspaces, in one transaction.
 pub(super) async fn write(store: &Store, report: &mut RebuildReport, progress: &OnProgress) -> Result<()> {
-    let log = log::read(store.bucket(), store.tenant(), None).await?;
+    let log = log::read(store.bucket(), store.keys(), None).await?;
     report.unreadable_moves = log.damaged.iter().map(|(name, why)| format!("{name}: {why}")).collect();
     let mut next_ino = log.entries.iter().filter_map(|entry| entry.ino).max().unwrap_or(INO_FIRST);
     let mut by_workspace: BTreeMap<WorkspaceId, Vec<RefLogEntry>> = BTreeMap::new();

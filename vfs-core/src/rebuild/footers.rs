@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::gc::list_packs;
 use crate::id::PackId;
 use crate::limits::READS_AT_ONCE;
-use crate::pack::{PackEntry, PackIndex, TRAILER_LENGTH, read_index};
+use crate::pack::{HEADER_LENGTH, PackEntry, PackIndex, TAIL_LENGTH, Tail, read_tail};
 use crate::progress::{OnProgress, Progress};
 use crate::store::Store;
 
@@ -22,8 +22,7 @@ pub(super) async fn read(store: &Store, report: &mut RebuildReport, progress: &O
     let mut reads = futures::stream::iter(reads).buffered(READS_AT_ONCE);
     while let Some((id, size, index)) = reads.next().await {
         match index {
-            Ok(index) if index.tenant == store.tenant() => add(store, id, size, index, report).await?,
-            Ok(_) => report.unreadable_packs.push(format!("{id}: it belongs to another tenant")),
+            Ok(index) => add(store, id, size, index, report).await?,
             Err(error) if is_damage(error.kind()) => {
                 report.unreadable_packs.push(format!("{id}: {}", error.context()));
             }
@@ -60,11 +59,19 @@ async fn new_ones(
     Ok(entries.into_iter().filter(|entry| !known.contains_key(&entry.id)).collect())
 }
 
-/// The index of a pack.
+/// The index of a pack, from its two ends.
 async fn footer(store: &Store, id: PackId, size: u64) -> Result<PackIndex> {
-    if size < TRAILER_LENGTH as u64 {
-        return Err(Error::corrupt("it is shorter than a trailer"));
+    let name = store.pack_name(id);
+    let first = store.bucket().get_range(&name, 0..size.min(HEADER_LENGTH as u64)).await?;
+    let mut length = size.min(TAIL_LENGTH);
+    loop {
+        let last = store.bucket().get_range(&name, size - length..size).await?;
+        match read_tail(store.keys(), id, size, &first, &last)? {
+            Tail::Index(index) => return Ok(index),
+            Tail::Longer(needed) if needed > length && needed <= size => length = needed,
+            Tail::Longer(_) => {
+                return Err(Error::corrupt(format!("the footer of the pack {id} is longer than the pack")));
+            }
+        }
     }
-    let bytes = store.bucket().get(&store.pack_name(id)).await?;
-    read_index(&bytes)
 }

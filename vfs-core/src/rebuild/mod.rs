@@ -17,10 +17,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::bucket::{Bucket, make_private_folder};
+use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::db::Database;
 use crate::error::{Error, Kind, Result};
-use crate::id::IdKey;
+use crate::keys::OperatorKey;
 use crate::progress::OnProgress;
 use crate::repo::chosen::{REMEMBERED, SQLITE};
 use crate::repo::config::Config;
@@ -37,6 +38,8 @@ pub struct RebuildOptions {
     pub data: PathBuf,
     /// URL of the bucket.
     pub bucket: String,
+    /// The key of an encrypted repo.
+    pub key: Option<OperatorKey>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -78,7 +81,7 @@ pub async fn rebuild(options: &RebuildOptions, progress: &OnProgress) -> Result<
         let message = format!("the bucket {} has no config.json: it is not one of Esker's", bucket.url());
         Error::new(Kind::NotFound, message)
     })?;
-    let key = IdKey::new(&config.secret()?);
+    let keys = config.keys(options.key.as_ref())?;
     make_private_folder(&data)?;
     check_format(&data)?;
     let unfinished = data.join(UNFINISHED);
@@ -88,7 +91,7 @@ pub async fn rebuild(options: &RebuildOptions, progress: &OnProgress) -> Result<
     let owner = owner::take(&bucket, config.tenant, options.clock.now()).await?;
     let tenant = remember(&database, &config, &bucket, owner, options.clock.now()).await?;
     let clock = options.clock.clone();
-    let store = Store::new(bucket, database.clone(), clock, config.tenant, tenant, key);
+    let store = Store::new(bucket, database.clone(), clock, tenant, keys, Chance::machine());
     let mut report = RebuildReport { owner, ..RebuildReport::default() };
     footers::read(&store, &mut report, progress).await?;
     chains::write(&store, &mut report, progress).await?;

@@ -12,7 +12,14 @@ use crate::repo::tests::{Mount, content, note};
 use crate::repo::{Repo, RepoOptions};
 
 async fn open(data: &Path) -> Result<Repo> {
-    Repo::open(RepoOptions { data: data.to_owned(), bucket: None, database: None, clock: Arc::new(SystemClock) }).await
+    Repo::open(RepoOptions {
+        data: data.to_owned(),
+        bucket: None,
+        database: None,
+        key: None,
+        clock: Arc::new(SystemClock),
+    })
+    .await
 }
 
 struct Place(tempfile::TempDir);
@@ -28,7 +35,7 @@ impl Place {
 
     fn options(&self, name: &str) -> RebuildOptions {
         let bucket = url::Url::from_directory_path(self.data("old").join("bucket")).unwrap().to_string();
-        RebuildOptions { data: self.data(name), bucket, clock: Arc::new(SystemClock) }
+        RebuildOptions { data: self.data(name), bucket, key: None, clock: Arc::new(SystemClock) }
     }
 
     async fn rebuild(&self, name: &str) -> Result<RebuildReport> {
@@ -114,10 +121,10 @@ async fn a_move_that_never_counted_is_kept_beside_the_one_that_did() {
     let w = old.workspace("w").await.unwrap();
     let fork = old.workspace("fork").await.unwrap();
     // A move of `w` to the fork's head that was cut off before its commit: same sequence, earlier time.
-    let log = log::read(old.store().bucket(), old.tenant(), Some(w.id)).await.unwrap();
+    let log = log::read(old.store().bucket(), old.store().keys(), Some(w.id)).await.unwrap();
     let committed = log.entries.last().unwrap();
     let time = crate::clock::Time { seconds: 1, nanos: 0 };
-    let loser = crate::repo::moves::RefLogEntry { snapshot: Some(fork.head), time, ..committed.clone() };
+    let loser = crate::repo::ref_log::RefLogEntry { snapshot: Some(fork.head), time, ..committed.clone() };
     old.put_ref_log_for_tests(&loser).await.unwrap();
     drop(old);
     let report = place.rebuild("new").await.unwrap();
@@ -176,6 +183,7 @@ async fn a_bucket_without_a_config_is_refused_and_stays_as_it_was() {
     let options = RebuildOptions {
         data: place.data("new"),
         bucket: url::Url::from_directory_path(&bucket).unwrap().to_string(),
+        key: None,
         clock: Arc::new(SystemClock),
     };
     assert_eq!(rebuild(&options, &silent).await.unwrap_err().kind(), Kind::NotFound);

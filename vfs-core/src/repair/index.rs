@@ -2,15 +2,15 @@
 //! packs, copied into sound ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::RepairReport;
 use super::scan::Scan;
 use crate::db::{IndexRow, Location, PackRow, counters, orphans, packs, repairs};
 use crate::error::Result;
 use crate::id::{ObjectId, PackId};
-use crate::objects::Objects;
-use crate::pack::{PackClass, PackEntry, PackWriter, Stored, unpack};
+use crate::pack::{Pack, PackClass, PackEntry, Stored, unpack};
 use crate::progress::{OnProgress, Progress};
 use crate::store::Store;
 
@@ -156,20 +156,19 @@ async fn replace(store: &Store, old: PackId, entries: Vec<PackEntry>) -> Result<
 }
 
 /// A new pack, durable in the bucket.
-async fn copy(store: &Store, old: PackId, class: PackClass, entries: Vec<PackEntry>) -> Result<Arc<crate::pack::Pack>> {
+async fn copy(store: &Store, old: PackId, class: PackClass, entries: Vec<PackEntry>) -> Result<Pack> {
     let bytes = store.bucket().get(&store.pack_name(old)).await?;
-    let (key, tenant) = (store.key().clone(), store.tenant());
-    let work = move || -> Result<crate::pack::Pack> {
-        let mut writer = PackWriter::new(tenant, class);
+    let (keys, mut writer) = (store.keys().clone(), store.new_pack(class)?);
+    let work = move || -> Result<(Pack, Bytes)> {
         for entry in entries {
             let end = entry.offset as usize + entry.stored_length as usize;
-            let canonical = unpack(&key, &entry, &bytes.slice(entry.offset as usize..end))?;
-            writer.push(entry.id, &Stored::new(&canonical)?);
+            let canonical = unpack(&keys, old, &entry, &bytes.slice(entry.offset as usize..end))?;
+            writer.push(entry.id, &Stored::new(&canonical)?)?;
         }
-        Ok(writer.finish())
+        writer.finish()
     };
     let panicked = |error| crate::Error::new(crate::Kind::Internal, "copying a pack panicked").because(error);
-    let pack = tokio::task::spawn_blocking(work).await.map_err(panicked)??;
-    store.bucket().create_named_by_content(&store.pack_name(pack.id), pack.bytes.clone()).await?;
-    Ok(Arc::new(pack))
+    let (pack, bytes) = tokio::task::spawn_blocking(work).await.map_err(panicked)??;
+    store.bucket().create(&store.pack_name(pack.id), bytes).await?;
+    Ok(pack)
 }

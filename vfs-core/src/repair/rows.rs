@@ -16,7 +16,7 @@ use crate::limits::EPOCH_GAP;
 use crate::object::Snapshot;
 use crate::rebuild::log;
 use crate::repo::Repo;
-use crate::repo::moves::RefLogEntry;
+use crate::repo::ref_log::RefLogEntry;
 
 /// What is wrong with the rows of one workspace, and what to do.
 struct Rows<'r> {
@@ -94,7 +94,7 @@ impl<'r> Rows<'r> {
 
     async fn repair(mut self, repo: &Repo, view: &View<'_>, dry_run: bool, report: &mut RepairReport) -> Result<()> {
         let store = repo.store();
-        let log = log::read(store.bucket(), store.tenant(), Some(self.workspace.id)).await?;
+        let log = log::read(store.bucket(), store.keys(), Some(self.workspace.id)).await?;
         let name = self.workspace.name.clone();
         let mut notes = Vec::new();
         let before: Vec<u64> = self.sound.keys().copied().collect();

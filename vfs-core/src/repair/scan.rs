@@ -11,7 +11,6 @@ use crate::db::{IndexRow, PackRow, repairs};
 use crate::error::{Error, Kind, Result};
 use crate::gc::list_packs;
 use crate::id::{ObjectId, PackId};
-use crate::objects::Objects;
 use crate::pack::{PackClass, PackEntry, PackIndex, read_index};
 use crate::progress::{OnProgress, Progress};
 use crate::store::Store;
@@ -90,7 +89,7 @@ impl Scan {
             Kind::NotFound => Error::new(Kind::Conflict, "packs were deleted while they were read: try again"),
             _ => error,
         })?;
-        let index = match read_index(&bytes) {
+        let index = match read_index(store.keys(), id, &bytes) {
             Ok(index) => Some(index),
             Err(error) if is_damage(error.kind()) => None,
             Err(error) => return Err(error),
@@ -100,10 +99,10 @@ impl Scan {
             repairs::rows_of(&mut connection, store.tenant_number(), id).await?
         };
         let candidates = candidates(index.as_ref(), &rows);
-        let verified = verify_all(store.key().clone(), bytes.clone(), candidates).await?;
+        let verified = verify_all(store.keys().clone(), id, bytes.clone(), candidates).await?;
         let good: HashMap<ObjectId, PackEntry> =
             verified.into_iter().filter(|(_, result)| result.is_ok()).map(|(entry, _)| (entry.id, entry)).collect();
-        let whole = index.as_ref().is_some_and(|index| is_whole(store, index, &bytes, id, &good));
+        let whole = index.as_ref().is_some_and(|index| is_whole(index, &good));
         self.compare_rows(id, &rows, &good);
         let elsewhere = self.compare_objects(store, id, &rows, &good).await?;
         self.note_pack(id, row, index, &bytes, &good, elsewhere, whole);
@@ -194,8 +193,7 @@ fn candidates(index: Option<&PackIndex>, rows: &[IndexRow]) -> Vec<PackEntry> {
     candidates
 }
 
-fn is_whole(store: &Store, index: &PackIndex, bytes: &Bytes, id: PackId, good: &HashMap<ObjectId, PackEntry>) -> bool {
-    *blake3::hash(bytes).as_bytes() == *id.as_bytes()
-        && index.tenant == store.tenant()
-        && index.entries.iter().all(|entry| good.get(&entry.id) == Some(entry))
+/// Its index could be read, so all that is not an object's is right.
+fn is_whole(index: &PackIndex, good: &HashMap<ObjectId, PackEntry>) -> bool {
+    index.entries.iter().all(|entry| good.get(&entry.id) == Some(entry))
 }

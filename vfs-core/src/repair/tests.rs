@@ -307,7 +307,13 @@ async fn a_repair_that_was_stopped_anywhere_is_finished_by_the_next() {
         // On disk: a database in memory is gone with a connection that was dropped in the middle of a statement.
         let place = tempfile::tempdir().unwrap();
         let clock = std::sync::Arc::new(crate::clock::SystemClock);
-        let options = crate::repo::RepoOptions { data: place.path().join("data"), bucket: None, database: None, clock };
+        let options = crate::repo::RepoOptions {
+            data: place.path().join("data"),
+            bucket: None,
+            database: None,
+            key: None,
+            clock,
+        };
         let repo = Repo::open(options).await.unwrap();
         fill(&repo).await;
         let names = packs(&repo).await;

@@ -115,7 +115,7 @@ impl Repo {
 
     /// Writes the bundle of a snapshot: the snapshot, its root and link table, then directories, the upper ones first.
     async fn bundle(&self, id: SnapshotId) -> Result<()> {
-        let mut bundle = bundles::start(self.store());
+        let mut bundle = bundles::start(self.store())?;
         let (mut waiting, mut seen) = (VecDeque::from([ObjectId::from(id)]), HashSet::new());
         while !waiting.is_empty() {
             let part: Vec<ObjectId> = waiting.drain(..waiting.len().min(TREES_PER_READ)).collect();

@@ -1,7 +1,7 @@
 //! What a repo reads from its bucket in JSON, for [`crate::testing::decoders`].
 
 use super::config::Config;
-use super::moves::RefLogEntry;
+use super::ref_log::RefLogEntry;
 use crate::bucket::Bucket;
 use crate::error::{Error, Result};
 
@@ -11,7 +11,8 @@ pub(crate) async fn config(bytes: &[u8]) -> Result<Vec<u8>> {
     bucket.create("config.json", bytes.to_vec().into()).await?;
     let config = Config::read(&bucket).await?.ok_or_else(|| Error::corrupt("the config vanished"))?;
     // What opening a repo asks it next.
-    let _ = config.secret();
+    let _ = config.keys(None);
+    let _ = config.keys(Some(&crate::keys::OperatorKey::from_bytes([0x4f; 32])));
     serde_json::to_vec(&config).map_err(|error| Error::corrupt("a config that was read is not written").because(error))
 }
 

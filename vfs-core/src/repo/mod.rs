@@ -2,7 +2,6 @@
 
 mod base;
 mod bundles;
-pub(crate) mod chance;
 pub(crate) mod chosen;
 pub(crate) mod config;
 #[cfg(feature = "testing")]
@@ -14,6 +13,7 @@ pub(crate) mod moves;
 pub(crate) mod open;
 pub(crate) mod publish;
 mod quotas;
+pub(crate) mod ref_log;
 mod retention;
 mod sessions;
 mod statistics;
@@ -35,6 +35,7 @@ use crate::clock::{Clock, Time};
 use crate::db::Database;
 use crate::error::Result;
 use crate::id::{HolderId, RepoId, SessionId, SnapshotId, TenantId, WorkspaceId};
+use crate::keys::OperatorKey;
 use crate::limits::LEFTOVER_AGE;
 use crate::object::{Ino, Node, Snapshot, Subtree};
 use crate::objects::Objects;
@@ -45,6 +46,7 @@ pub use crate::check::{CheckOptions, CheckReport, Damage, Severity, Share};
 pub use crate::db::HistoryRow;
 use crate::gc::Surroundings;
 pub use crate::gc::{GcOptions, GcReport, RemovedRows, RetentionRules};
+pub use ref_log::RefLogEntry;
 pub use statistics::{LastGc, Logical, ObjectStatistics, Statistics};
 
 /// A bucket and a database. Clones are the same repo.
@@ -81,6 +83,9 @@ pub struct RepoOptions {
     /// URL of a team's database (`postgres://user:password@host/database`); `None` means what the data folder
     /// remembers, and at first SQLite in the folder itself.
     pub database: Option<String>,
+    /// Wraps the tenant's keys (decision 0016). A new repo that is made with one is encrypted; one that is encrypted does
+    /// not open without it.
+    pub key: Option<OperatorKey>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -176,7 +181,7 @@ impl Repo {
     #[cfg(feature = "testing")]
     pub async fn open_with(database: Database, bucket: crate::bucket::Bucket, clock: Arc<dyn Clock>) -> Result<Repo> {
         let remember = bucket.url().to_owned();
-        open::assemble(database, bucket, &remember, clock).await
+        open::assemble(database, bucket, &remember, clock, None).await
     }
 
     /// The objects.
@@ -184,9 +189,19 @@ impl Repo {
         &self.inner.store
     }
 
+    /// Whether what goes to the bucket is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.inner.store.keys().is_encrypted()
+    }
+
     /// The repo's id.
     pub fn repo_id(&self) -> RepoId {
         self.inner.repo
+    }
+
+    /// The bucket's URL; it never holds credentials that count.
+    pub fn bucket_url(&self) -> &str {
+        self.inner.store.bucket().url()
     }
 
     /// The tenant that this repo value acts for.
@@ -372,6 +387,26 @@ impl Repo {
         };
         let own = own.and_then(|number| number.parse().ok()).unwrap_or(0);
         crate::rebuild::owner::check(self.store().bucket(), self.tenant(), own).await
+    }
+
+    /// What publishes that are open here build on.
+    #[cfg(test)]
+    pub(crate) fn open_bases(&self) -> HashSet<SnapshotId> {
+        self.inner.sessions.bases()
+    }
+
+    /// A repo in a bucket of a test's own.
+    #[cfg(test)]
+    pub(crate) async fn over(bucket: crate::bucket::Bucket, clock: Arc<dyn Clock>) -> Repo {
+        let database = Database::in_memory().await.expect("because memory is there");
+        open::assemble(database, bucket, "memory:///", clock, None).await.expect("because both are new")
+    }
+
+    /// Another engine on the same database and bucket.
+    #[cfg(test)]
+    pub(crate) async fn beside(&self) -> Repo {
+        let (database, bucket) = (self.database().clone(), self.store().bucket().clone());
+        open::assemble(database, bucket, "memory:///", self.inner.clock.clone(), None).await.expect("because it is open")
     }
 
     pub(crate) fn database(&self) -> &Database {

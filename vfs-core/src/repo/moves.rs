@@ -5,16 +5,15 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-
 use super::leases::{current, held};
 use super::publish::INO_FIRST;
+use super::ref_log::RefLogEntry;
 use super::{HistoryRow, Repo};
 use crate::base::{Lease, PublishNote};
 use crate::clock::Time;
 use crate::db::{Connection, RefRow, counters, history, leases, packs, refs, workspaces};
 use crate::error::{Error, Kind, Result};
-use crate::id::{HolderId, PackId, SnapshotId, WorkspaceId};
+use crate::id::{PackId, SnapshotId, WorkspaceId};
 use crate::quota::Usage;
 
 /// Who moves a ref.
@@ -44,56 +43,6 @@ pub(crate) struct Move<'a> {
     pub(crate) source: Option<SnapshotId>,
     /// Keep the head before as a named row with this message.
     pub(crate) keep_expected: Option<String>,
-}
-
-/// What the ref log says about one move; enough to find the newest head without the database.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RefLogEntry {
-    pub(crate) format: u32,
-    pub(crate) workspace: WorkspaceId,
-    pub(crate) name: String,
-    /// `None`: the workspace was deleted.
-    pub(crate) snapshot: Option<SnapshotId>,
-    pub(crate) parent: Option<SnapshotId>,
-    pub(crate) epoch: u64,
-    pub(crate) sequence: u64,
-    pub(crate) time: Time,
-    pub(crate) holder: Option<HolderId>,
-    pub(crate) position: u64,
-    /// The next free inode number when this was written; older entries lack it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) ino: Option<u64>,
-    /// BLAKE3 of the entry without this field, so that a flipped bit shows; older entries lack it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) digest: Option<String>,
-}
-
-impl RefLogEntry {
-    /// The part of its name in the bucket that follows the tenant. Its name ends with the start of the snapshot's id: a
-    /// move that was cut off before its transaction may have taken epoch and sequence already.
-    pub(crate) fn name_in_bucket(&self) -> String {
-        let last = self.snapshot.map_or_else(|| "deleted".to_owned(), |snapshot| snapshot.to_hex()[..16].to_owned());
-        format!("/reflog/{}/{:016x}-{:016x}-{last}", self.workspace, self.epoch, self.sequence)
-    }
-
-    fn computed_digest(&self) -> Result<String> {
-        let bare = RefLogEntry { digest: None, ..self.clone() };
-        Ok(blake3::hash(&bare.to_bytes()?).to_hex()[..32].to_owned())
-    }
-
-    /// Whether the digest is right, if it has one.
-    pub(crate) fn is_sealed_right(&self) -> Result<bool> {
-        Ok(match &self.digest {
-            Some(digest) => *digest == self.computed_digest()?,
-            None => true,
-        })
-    }
-
-    fn to_bytes(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self)
-            .map_err(|error| Error::new(Kind::Internal, "a ref log entry could not be written").because(error))
-    }
 }
 
 impl Repo {
@@ -157,7 +106,7 @@ impl Repo {
             Mover::Beside(_) | Mover::Nobody => (None, 0),
         };
         let entry = RefLogEntry {
-            format: 0,
+            format: RefLogEntry::FORMAT,
             workspace: step.workspace,
             name: row.map_or_else(String::new, |row| row.name),
             snapshot: Some(step.snapshot),
@@ -172,19 +121,6 @@ impl Repo {
         };
         self.put_ref_log(&entry).await?;
         Ok(before)
-    }
-
-    /// Writes a ref log object.
-    pub(super) async fn put_ref_log(&self, entry: &RefLogEntry) -> Result<()> {
-        let entry = RefLogEntry { digest: Some(entry.computed_digest()?), ..entry.clone() };
-        let name = format!("t/{}{}", self.inner.tenant, entry.name_in_bucket());
-        self.store().bucket().create(&name, Bytes::from(entry.to_bytes()?)).await?;
-        Ok(())
-    }
-
-    #[cfg(test)]
-    pub(crate) async fn put_ref_log_for_tests(&self, entry: &RefLogEntry) -> Result<()> {
-        self.put_ref_log(entry).await
     }
 
     async fn check_mover(&self, connection: &mut Connection, step: &Move<'_>, head: &mut RefRow) -> Result<()> {

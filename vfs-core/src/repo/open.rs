@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::chance::random;
 use super::chosen::Chosen;
 use super::config::Config;
 use super::publish::Sessions;
 use super::{Inner, Repo, RepoOptions};
 use crate::bucket::{Bucket, make_private_folder};
+use crate::chance::{Chance, random};
 use crate::clock::{Clock, Time};
 use crate::db::{Database, meta};
 use crate::error::{Error, Kind, Result};
-use crate::id::{IdKey, RepoId};
+use crate::id::RepoId;
+use crate::keys::OperatorKey;
 use crate::limits::SESSION_NEWS_MAX;
 use crate::rebuild::owner::{self, OWNER};
 use crate::store::Store;
@@ -38,13 +39,13 @@ pub(super) async fn open(options: RepoOptions) -> Result<Repo> {
     let chosen = Chosen::find(&data, options.database.as_deref())?;
     let database = chosen.open().await?;
     let (bucket, value) = open_bucket(&data, &database, &chosen, options.bucket.as_deref()).await?;
-    let repo = assemble(database, bucket, &value, options.clock).await?;
+    let repo = assemble(database, bucket, &value, options.clock, options.key.as_ref()).await?;
     chosen.remember(&data)?;
     Ok(repo)
 }
 
 pub(super) async fn in_memory(clock: Arc<dyn Clock>) -> Result<Repo> {
-    assemble(Database::in_memory().await?, Bucket::memory(), "memory:///", clock).await
+    assemble(Database::in_memory().await?, Bucket::memory(), "memory:///", clock, None).await
 }
 
 /// Reads `<data>/format`, or writes it, durably, where it is missing.
@@ -117,11 +118,12 @@ pub(super) async fn assemble(
     bucket: Bucket,
     remember: &str,
     clock: Arc<dyn Clock>,
+    key: Option<&OperatorKey>,
 ) -> Result<Repo> {
     let (repo, written) = repo_of(&database).await?;
     let config = match (Config::read(&bucket).await?, written) {
         (Some(config), _) => config,
-        (None, false) => Config::create(&bucket, repo).await?,
+        (None, false) => Config::create(&bucket, repo, key, &Chance::machine()).await?,
         (None, true) => {
             let message =
                 format!("the bucket {} is empty or not the one of this repo: its config.json is missing", bucket.url());
@@ -137,6 +139,8 @@ pub(super) async fn assemble(
         );
         return Err(Error::new(Kind::Denied, message));
     }
+    // Before anything is written: a wrong key must leave no trace.
+    let keys = config.keys(key)?;
     let mut transaction = database.begin().await?;
     let own = meta::get(&mut transaction, OWNER).await?.and_then(|number| number.parse().ok()).unwrap_or(0);
     owner::check(&bucket, config.tenant, own).await?;
@@ -149,8 +153,7 @@ pub(super) async fn assemble(
     meta::set(&mut transaction, CONFIG, WRITTEN).await?;
     let tenant_number = meta::tenant(&mut transaction, config.tenant, clock.now()).await?;
     database.commit(transaction).await?;
-    let key = IdKey::new(&config.secret()?);
-    let store = Store::new(bucket, database.clone(), clock.clone(), config.tenant, tenant_number, key);
+    let store = Store::new(bucket, database.clone(), clock.clone(), tenant_number, keys, Chance::machine());
     let connected = Mutex::new(HashSet::new());
     let inner = Inner {
         repo,

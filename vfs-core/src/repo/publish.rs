@@ -57,6 +57,7 @@ impl Publisher for Repo {
         }
         if let Ok(session) = self.inner.sessions.get(&key, self.now())
             && session.base == base
+            && !session.batch.is_broken()
         {
             return Ok(());
         }
@@ -96,7 +97,7 @@ impl Publisher for Repo {
             Ok(published) => Ok(done.insert(published).clone()),
             Err(error) => {
                 // What was gathered does not fit the world any more; begin again.
-                if matches!(error.kind(), Kind::Conflict | Kind::LeaseLost) {
+                if matches!(error.kind(), Kind::Conflict | Kind::LeaseLost) || session.batch.is_broken() {
                     self.inner.sessions.forget_session(&key, &session);
                 }
                 Err(error)

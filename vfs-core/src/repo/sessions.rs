@@ -3,8 +3,8 @@
 use tokio::sync::broadcast;
 
 use super::Repo;
-use super::chance::random;
 use super::workspaces::check_name;
+use crate::chance::random;
 use crate::db::{Connection, SessionRow, refs, sessions as rows, turn_log, workspaces};
 use crate::error::{Error, Kind, Result};
 use crate::id::{SessionId, WorkspaceId};

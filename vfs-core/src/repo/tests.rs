@@ -1,5 +1,6 @@
 //! The repo on its own: opening, workspaces, leases, publishing, restoring.
 
+mod engines;
 mod leases;
 mod open;
 mod publish;

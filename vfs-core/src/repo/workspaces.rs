@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 
-use super::chance::random;
-use super::moves::{Move, Mover, RefLogEntry, history_row, not_in_history};
+use super::moves::{Move, Mover, history_row, not_in_history};
 use super::publish::{INO_FIRST, parents_on};
+use super::ref_log::RefLogEntry;
 use super::{Repo, Restored, WorkspaceInfo};
 use crate::base::{Lease, PublishNote};
+use crate::chance::random;
 use crate::change::bare_node;
 use crate::clock::Time;
 use crate::db::{Connection, RefRow, WorkspaceRow, counters, history, leases, packs, refs, workspaces};
@@ -43,7 +44,7 @@ impl Repo {
         let id = WorkspaceId::from_bytes(random()?);
         let row = WorkspaceRow { id, name: name.to_owned(), source: source.map(str::to_owned), created: time };
         let entry = RefLogEntry {
-            format: 0,
+            format: RefLogEntry::FORMAT,
             workspace: id,
             name: name.to_owned(),
             snapshot: Some(head),
@@ -132,7 +133,7 @@ impl Repo {
         self.inner.sessions.forget(id);
         // Only a rebuild reads it. If we do not get here, a rebuild brings the workspace back, which is the safe side.
         let entry = RefLogEntry {
-            format: 0,
+            format: RefLogEntry::FORMAT,
             workspace: id,
             name: String::new(),
             snapshot: None,

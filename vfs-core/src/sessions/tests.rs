@@ -177,8 +177,13 @@ async fn what_is_no_event_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn eight_appenders_at_once_leave_no_holes() {
     let folder = tempfile::tempdir().unwrap();
-    let options =
-        crate::repo::RepoOptions { data: folder.path().into(), bucket: None, database: None, clock: TestClock::new() };
+    let options = crate::repo::RepoOptions {
+        data: folder.path().into(),
+        bucket: None,
+        database: None,
+        key: None,
+        clock: TestClock::new(),
+    };
     let repo = Repo::open(options).await.unwrap();
     let (id, epoch) = session(&repo).await;
     let append = |worker: usize| {
@@ -308,7 +313,13 @@ async fn sessions_outlive_their_workspace() {
 
 /// Keeps a repo alive in tests that reopen its file.
 pub(super) async fn reopen(folder: &std::path::Path, clock: &Arc<TestClock>) -> Repo {
-    Repo::open(crate::repo::RepoOptions { data: folder.into(), bucket: None, database: None, clock: clock.clone() })
-        .await
-        .unwrap()
+    Repo::open(crate::repo::RepoOptions {
+        data: folder.into(),
+        bucket: None,
+        database: None,
+        key: None,
+        clock: clock.clone(),
+    })
+    .await
+    .unwrap()
 }

@@ -1,6 +1,6 @@
 //! Attach bundles: the first objects that a mount of a snapshot reads, in one object of the bucket.
 //!
-//! `t/<tenant>/bundles/<snapshot id>.pack`, a pack of trees that the index does not know. It holds copies only: a bundle
+//! `t/<tenant>/bundles/<snapshot id>.pack`, a pack that the index does not know. It holds copies only: a bundle
 //! that is damaged, or not there, costs requests and nothing else. Each object in it is verified by its id. gc removes
 //! the bundles of snapshots that it drops ([`list`], [`remove`]).
 
@@ -13,8 +13,7 @@ use crate::db::Location;
 use crate::error::{Error, Result};
 use crate::id::{ObjectId, SnapshotId};
 use crate::limits::{BUNDLE_MAX, OBJECT_CACHE_BYTES};
-use crate::objects::Objects;
-use crate::pack::{PackClass, PackWriter, Stored, read_index, unpack};
+use crate::pack::{HEADER_LENGTH, PackClass, PackHeader, PackWriter, Stored, read_index, unpack};
 
 /// Objects on their way into a bundle, the most wanted first.
 pub(crate) struct Bundle {
@@ -27,17 +26,17 @@ impl Bundle {
         let compress = move || objects.into_iter().map(|(id, bytes)| Ok((id, Stored::new(&bytes)?))).collect();
         let stored: Result<Vec<(ObjectId, Stored)>> = blocking(compress).await?;
         for (id, stored) in stored? {
-            if self.writer.size() + stored.bytes.len() + ENTRY_MAX > BUNDLE_MAX {
+            if self.writer.size() + (stored.bytes.len() + ENTRY_MAX) as u64 > BUNDLE_MAX as u64 {
                 return Ok(false);
             }
-            self.writer.push(id, &stored);
+            self.writer.push(id, &stored)?;
         }
         Ok(true)
     }
 }
 
-/// More than one object adds to the footer.
-const ENTRY_MAX: usize = 64;
+/// More than one object adds to the footer, and by being sealed.
+const ENTRY_MAX: usize = 80;
 
 /// The folder of the tenant's bundles in the bucket.
 fn folder(store: &Store) -> String {
@@ -49,7 +48,6 @@ fn name(store: &Store, snapshot: SnapshotId) -> String {
 }
 
 /// All bundles in the bucket, with their sizes.
-#[allow(dead_code, reason = "gc calls it when it drops snapshots")]
 pub(crate) async fn list(store: &Store) -> Result<Vec<(SnapshotId, u64)>> {
     let listed = store.bucket().list(&folder(store)).await?;
     let snapshot_of = |name: &str| name.rsplit('/').next()?.strip_suffix(".pack")?.parse().ok();
@@ -62,33 +60,37 @@ pub(crate) async fn remove(store: &Store, snapshot: SnapshotId) -> Result<()> {
 }
 
 /// Starts a bundle.
-pub(crate) fn start(store: &Store) -> Bundle {
-    Bundle { writer: PackWriter::new(store.tenant(), PackClass::Trees) }
+pub(crate) fn start(store: &Store) -> Result<Bundle> {
+    Ok(Bundle { writer: store.new_pack(PackClass::Bundle)? })
 }
 
 /// Writes the bundle of a snapshot. One that is there stays: it holds the same.
 pub(crate) async fn write(store: &Store, snapshot: SnapshotId, bundle: Bundle) -> Result<Created> {
-    store.bucket().create(&name(store, snapshot), bundle.writer.finish().bytes).await
+    let (_, bytes) = bundle.writer.finish()?;
+    store.bucket().create(&name(store, snapshot), bytes).await
 }
 
 /// Reads the bundle of a snapshot into the memory cache with one request; returns how many objects it had. Any error
 /// means that there is no use in it.
 pub(crate) async fn read(store: &Store, snapshot: SnapshotId) -> Result<u64> {
     let bytes = store.bucket().get_available(&name(store, snapshot), 0..BUNDLE_MAX as u64 + 1).await?;
-    let (key, tenant) = (store.key().clone(), store.tenant());
+    let keys = store.keys().clone();
     let unpack_all = move || -> Result<Vec<(ObjectId, Bytes)>> {
         if bytes.len() > BUNDLE_MAX {
             return Err(Error::corrupt("an attach bundle is too large"));
         }
-        let index = read_index(&bytes)?;
+        // Its own random id is in its header; the object has the snapshot's name.
+        let nameless = || Error::corrupt("an attach bundle is of an old version");
+        let pack = PackHeader::read(&bytes[..bytes.len().min(HEADER_LENGTH)])?.id.ok_or_else(nameless)?;
+        let index = read_index(&keys, pack, &bytes)?;
         let plain: u64 = index.entries.iter().map(|entry| u64::from(entry.plain_length)).sum();
-        if index.tenant != tenant || plain > OBJECT_CACHE_BYTES as u64 {
-            return Err(Error::corrupt("an attach bundle is another tenant's, or a bomb"));
+        if plain > OBJECT_CACHE_BYTES as u64 {
+            return Err(Error::corrupt("an attach bundle is a bomb"));
         }
         let unpack_one = |entry| {
             let crate::pack::PackEntry { id, offset, stored_length, .. } = entry;
             let stored = bytes.slice(offset as usize..offset as usize + stored_length as usize);
-            Ok((id, unpack(&key, &entry, &stored)?))
+            Ok((id, unpack(&keys, pack, &entry, &stored)?))
         };
         index.entries.into_iter().map(unpack_one).collect()
     };

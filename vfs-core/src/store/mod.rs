@@ -26,16 +26,19 @@ use tokio::sync::RwLock;
 
 pub use batch::Batch;
 pub use disk_cache::DiskCacheStatistics;
-pub(crate) use pins::Pins;
+pub(crate) use pins::{Pinned, Pins};
 pub use statistics::{CacheStatistics, MemoryCacheStatistics};
 
 use crate::bucket::Bucket;
+use crate::chance::Chance;
 use crate::clock::{Clock, Time};
 use crate::db::{Database, Location, packs};
 use crate::error::{Error, Kind, Result};
 use crate::id::{IdKey, ObjectId, ObjectKind, PackId, TenantId};
+use crate::keys::TenantKeys;
 use crate::limits::OBJECT_CACHE_BYTES;
 use crate::objects::Objects;
+use crate::pack::{PackClass, PackWriter};
 
 /// The objects of one tenant. Clones are the same store.
 #[derive(Clone)]
@@ -47,9 +50,10 @@ struct Inner {
     bucket: Bucket,
     database: Database,
     clock: Arc<dyn Clock>,
-    tenant: TenantId,
     tenant_number: i64,
-    key: IdKey,
+    keys: TenantKeys,
+    /// Gives packs their names.
+    chance: Chance,
     cache: Mutex<cache::Cache>,
     reads: read::Reads,
     pins: Pins,
@@ -58,18 +62,18 @@ struct Inner {
 }
 
 impl Store {
-    /// The objects of `tenant`, which is `tenant_number` in the database.
+    /// The objects of the tenant of `keys`, which is `tenant_number` in the database.
     pub(crate) fn new(
         bucket: Bucket,
         database: Database,
         clock: Arc<dyn Clock>,
-        tenant: TenantId,
         tenant_number: i64,
-        key: IdKey,
+        keys: TenantKeys,
+        chance: Chance,
     ) -> Store {
         let cache = Mutex::new(cache::Cache::new(OBJECT_CACHE_BYTES));
         let (reads, pins, sweep) = (read::Reads::default(), Pins::default(), RwLock::default());
-        let inner = Inner { bucket, database, clock, tenant, tenant_number, key, cache, reads, pins, sweep };
+        let inner = Inner { bucket, database, clock, tenant_number, keys, chance, cache, reads, pins, sweep };
         Store { inner: Arc::new(inner) }
     }
 
@@ -91,7 +95,7 @@ impl Store {
 
     /// The folder of the tenant's packs in the bucket.
     pub(crate) fn pack_folder(&self) -> String {
-        format!("t/{}/packs", self.inner.tenant)
+        format!("t/{}/packs", self.tenant())
     }
 
     /// The name of a pack in the bucket.
@@ -107,7 +111,18 @@ impl Store {
     }
 
     pub(crate) fn tenant(&self) -> TenantId {
-        self.inner.tenant
+        self.inner.keys.tenant()
+    }
+
+    /// What names, seals and opens its objects.
+    /// An empty pack under a name that nothing else has, ever.
+    pub(crate) fn new_pack(&self, class: PackClass) -> Result<PackWriter> {
+        let id = PackId::from_bytes(self.inner.chance.bytes()?);
+        Ok(PackWriter::new(self.tenant(), class, id, self.keys().for_new_pack(id)))
+    }
+
+    pub(crate) fn keys(&self) -> &TenantKeys {
+        &self.inner.keys
     }
 
     pub(crate) fn bucket(&self) -> &Bucket {
@@ -135,11 +150,6 @@ impl Store {
         self.inner.sweep.write().await
     }
 
-    /// Held by gc while its own packs are between bucket and index.
-    pub(crate) async fn no_sweep(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
-        self.inner.sweep.read().await
-    }
-
     /// Forgets what was read.
     #[cfg(test)]
     pub(crate) fn forget_cached(&self) {
@@ -150,7 +160,7 @@ impl Store {
 #[async_trait]
 impl Objects for Store {
     fn key(&self) -> &IdKey {
-        &self.inner.key
+        self.inner.keys.id()
     }
 
     async fn read_many(&self, ids: &[ObjectId]) -> Result<Vec<Bytes>> {

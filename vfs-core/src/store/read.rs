@@ -15,9 +15,9 @@ use super::ahead::Readahead;
 use super::disk_cache::DiskCache;
 use crate::db::Location;
 use crate::error::{Error, Kind, Result};
-use crate::id::{IdKey, ObjectKind, PackId};
+use crate::id::{ObjectKind, PackId};
+use crate::keys::TenantKeys;
 use crate::limits::{READ_BYTES_AT_ONCE, READ_GAP_MAX, READ_SPAN_MAX, READS_AT_ONCE, SMALL_OBJECT_MAX};
-use crate::objects::Objects;
 use crate::pack::unpack;
 
 /// Memory for reads is given out in pieces of this many bytes.
@@ -128,8 +128,8 @@ impl Store {
             return self.fetch_from_bucket(span, members).await;
         };
         self.inner.reads.ahead.wait_for(span.pack, span.start..span.end).await;
-        let (key, wanted) = (self.key().clone(), members.clone());
-        let read = move || wanted.iter().map(|location| read_cached(&cache, &key, location)).collect();
+        let (keys, wanted) = (self.keys().clone(), members.clone());
+        let read = move || wanted.iter().map(|location| read_cached(&cache, &keys, location)).collect();
         let mut found: Vec<Option<Bytes>> = blocking(read).await?;
         let missing: Vec<usize> = (0..found.len()).filter(|&index| found[index].is_none()).collect();
         let rest: Vec<Location> = missing.iter().map(|&index| members[index]).collect();
@@ -165,7 +165,7 @@ impl Store {
     async fn request(&self, span: &Span, members: Vec<Location>) -> Result<Vec<Result<Bytes>>> {
         let _memory = self.inner.reads.memory(span.end - span.start).await?;
         let bytes = self.inner.bucket.get_range(&self.pack_name(span.pack), span.start..span.end).await?;
-        let (key, start, cache) = (self.key().clone(), span.start, self.inner.reads.cache.get().cloned());
+        let (keys, start, cache) = (self.keys().clone(), span.start, self.inner.reads.cache.get().cloned());
         let small = span.end - span.start <= SMALL_OBJECT_MAX as u64 && cache.is_none();
         let unpack_all = move || -> Vec<Result<Bytes>> {
             let stored = |location: &Location| {
@@ -173,7 +173,7 @@ impl Store {
                 bytes.slice(offset..offset + location.entry.stored_length as usize)
             };
             let unpacked: Vec<_> =
-                members.iter().map(|location| unpack_at(&key, location, &stored(location))).collect();
+                members.iter().map(|location| unpack_at(&keys, location, &stored(location))).collect();
             if let (Some(cache), true, Some(first)) = (cache, unpacked.iter().all(Result::is_ok), members.first()) {
                 cache.write(first.pack, start, &bytes);
             }
@@ -208,19 +208,19 @@ impl Store {
 }
 
 /// The one place where stored bytes become an object.
-fn unpack_at(key: &IdKey, location: &Location, stored: &Bytes) -> Result<Bytes> {
-    unpack(key, &location.entry, stored)
+fn unpack_at(keys: &TenantKeys, location: &Location, stored: &Bytes) -> Result<Bytes> {
+    unpack(keys, location.pack, &location.entry, stored)
 }
 
 /// An object from the disk, if it is there and right.
-fn read_cached(cache: &DiskCache, key: &IdKey, location: &Location) -> Option<Bytes> {
+fn read_cached(cache: &DiskCache, keys: &TenantKeys, location: &Location) -> Option<Bytes> {
     let length = u64::from(location.entry.stored_length);
     let range = location.entry.offset..location.entry.offset + length;
     let Some(stored) = cache.read(location.pack, range.clone()) else {
         cache.misses.count();
         return None;
     };
-    match unpack_at(key, location, &stored) {
+    match unpack_at(keys, location, &stored) {
         Ok(bytes) => {
             cache.hits.count();
             cache.hit_bytes.add(length);

@@ -2,6 +2,8 @@
 //!
 //! It listens on a Unix socket in a folder of its own. A small shell stands between: when the test process ends, however
 //! it ends, the shell's input closes, and it stops the server that it started and removes the folder.
+//!
+//! It needs nothing of this crate: the tests of whole programs include this file.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,28 +11,28 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions};
-
 /// Where Debian puts the programs, by version.
 const PROGRAMS: &str = "/usr/lib/postgresql";
 const USER: &str = "esker";
 /// A cluster starts within a second here.
 const START: Duration = Duration::from_secs(60);
-/// Runs the server until the standard input ends. Durability is nothing that its tests look at.
+/// Runs the server until the standard input ends, also when a signal for the whole group comes by. Durability is nothing
+/// that its tests look at.
 const SHELL: &str = r#"
+trap : TERM INT HUP
 "$@" -D "$0/data" -k "$0" -c listen_addresses= -c max_connections=300 -c shared_buffers=32MB -c fsync=off \
     -c full_page_writes=off </dev/null >"$0/log" 2>&1 &
 server=$!
 read -r _
 kill -INT $server
-wait $server
+while kill -0 $server 2>/dev/null; do wait $server; done
 rm -rf "$0"
 "#;
 
 /// A running cluster.
 #[derive(Debug)]
 pub struct Cluster {
+    programs: PathBuf,
     folder: PathBuf,
     databases: AtomicU32,
     /// Its input is open as long as this process lives.
@@ -53,8 +55,8 @@ pub fn cluster() -> Option<&'static Cluster> {
 }
 
 /// The URL of a fresh database in this process's cluster.
-pub async fn database() -> Option<String> {
-    Some(cluster()?.database().await)
+pub fn database() -> Option<String> {
+    cluster().map(Cluster::database)
 }
 
 /// The newest version's programs.
@@ -73,7 +75,9 @@ impl Cluster {
         let prefix = become_somebody(&folder);
         let data = folder.join("data");
         let made = command(&prefix, &programs.join("initdb"))
-            .args(["--no-sync", "--auth=trust", "--no-locale", "--encoding=UTF8", "-U", USER, "-D"])
+            // A language's order, which is not that of the bytes: what needs the latter has to say so.
+            .args(["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US", "--encoding=UTF8"])
+            .args(["--no-sync", "--auth=trust", "-U", USER, "-D"])
             .arg(&data)
             .stdin(Stdio::null())
             .output()
@@ -89,7 +93,8 @@ impl Cluster {
             .stderr(Stdio::null())
             .spawn()
             .expect("because there is a shell");
-        let cluster = Cluster { folder, databases: AtomicU32::new(0), _shell: shell };
+        let programs = programs.to_owned();
+        let cluster = Cluster { programs, folder, databases: AtomicU32::new(0), _shell: shell };
         cluster.wait_until_it_answers();
         cluster
     }
@@ -109,9 +114,9 @@ impl Cluster {
     }
 
     /// The URL of a fresh database.
-    pub async fn database(&self) -> String {
+    pub fn database(&self) -> String {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.execute("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0")).await;
+        self.execute("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
         self.url(&name)
     }
 
@@ -121,11 +126,15 @@ impl Cluster {
         format!("postgres://{USER}@{folder}/{database}")
     }
 
-    /// Runs a statement on a connection of its own, as the superuser.
-    pub async fn execute(&self, database: &str, sql: &str) {
-        let options: PgConnectOptions = self.url(database).parse().expect("because we made this URL");
-        let mut connection = options.connect().await.expect("because the server is ready");
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.expect("because the test knows what it does");
+    /// Runs statements on a connection of its own, as the superuser.
+    pub fn execute(&self, database: &str, sql: &str) {
+        let done = Command::new(self.programs.join("psql"))
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", database, "-c", sql, "-h"])
+            .arg(&self.folder)
+            .env_remove("PGOPTIONS")
+            .output()
+            .expect("because psql is installed with the server");
+        assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
     }
 }
 

@@ -2,7 +2,8 @@
 """A second reader of Esker's canonical bytes, written from docs/format.md with the standard library alone.
 
 Decodes every golden vector, compares with the value beside it, and refuses what must be refused. Ids and digests need
-BLAKE3, which Python lacks: of digests it compares what is hashed. Usage: read.py FOLDER
+BLAKE3, which Python lacks: of digests it compares what is hashed. Python lacks zstd and AES-GCM too: of packs it reads header,
+footer and trailer, compares the content of objects that are not compressed, and leaves encrypted ones closed. Usage: read.py FOLDER
 """
 
 import json
@@ -238,6 +239,65 @@ def digest_input(tree):
     return data
 
 
+def pack_entry(reader, start):
+    entry = {"kind": reader.u8(), "id": reader.fixed(32).hex(), "flags": reader.u8(), "offset": reader.number()}
+    entry["stored_length"], entry["plain_length"] = reader.number(32), reader.number(32)
+    need(entry["kind"] in (1, 2, 3, 4) and entry["flags"] < 2, "kind of object or flags")
+    need(entry["offset"] == start, "gap")
+    stored, plain = entry["stored_length"], entry["plain_length"]
+    need(stored < plain if entry["flags"] else stored == plain, "lengths")
+    return entry
+
+
+def read_pack(data):
+    """Version 0 or 1. None for the objects of an encrypted pack."""
+    reader = Reader(data)
+    need(reader.fixed(7) == b"ESKPACK", "magic")
+    version = reader.u8()
+    need(version < 2, "version")
+    value = {"version": version, "class": chr(reader.u8()), "tenant": reader.fixed(16).hex(), "data_key": 0}
+    need(value["class"] in ("CT" if version == 0 else "CTB"), "class")
+    if version:
+        value["id"] = reader.fixed(32).hex()
+        value["data_key"] = int.from_bytes(reader.fixed(4), "little")
+    trailer = 76 if version else 44
+    need(len(data) >= reader.at + trailer and data[-8:] == b"ESKPEND%d" % version, "end")
+    length = int.from_bytes(data[-trailer:][:4], "little")
+    start = len(data) - trailer - length
+    need(start >= reader.at, "footer")
+    if value["data_key"]:
+        return {**value, "objects": None}
+    footer, objects, offset = Reader(data[start:-trailer]), [], reader.at
+    for _ in range(footer.number()):
+        entry = pack_entry(footer, offset)
+        need(value["class"] == "B" or (entry["kind"] in (1, 2)) == (value["class"] == "C"), "class of an object")
+        offset += entry["stored_length"]
+        if not entry["flags"]:
+            entry["content"] = data[entry["offset"] : offset].hex()
+        objects.append(entry)
+    footer.end()
+    need(offset == start and len({(entry["kind"], entry["id"]) for entry in objects}) == len(objects), "objects")
+    return {**value, "objects": objects}
+
+
+def check_packs(golden):
+    for vector in golden["vectors"]:
+        found, value = read_pack(bytes.fromhex(vector["bytes"])), vector["value"]
+        if found["version"]:
+            assert found["id"] == vector["id"], f"pack {vector['id']} says it is {found['id']}"
+        for field in ("version", "class", "tenant", "data_key"):
+            assert found[field] == value[field], f"{field} of {vector['id']}"
+        for entry, expected in zip(found["objects"] or [], value["objects"], strict=bool(found["objects"])):
+            assert entry.items() <= expected.items(), f"{entry} is not {expected}"
+    for vector in golden["refused"]:
+        try:
+            read_pack(bytes.fromhex(vector["bytes"]))
+        except Refused:
+            continue
+        raise AssertionError(f"pack: {vector['why']} was read")
+    return len(golden["vectors"]) + len(golden["refused"])
+
+
 def decode(read, hexadecimal):
     reader = Reader(bytes.fromhex(hexadecimal))
     value = read(reader)
@@ -263,6 +323,7 @@ def main(folder):
                 agreed += 1
             else:
                 raise AssertionError(f"{kind}: {vector['why']} was read as {value}")
+    agreed += check_packs(json.loads((folder / "pack.json").read_text()))
     print(f"{agreed} vectors agree")
 
 

@@ -13,7 +13,7 @@ use vfs_core::testing::{Random, Turnstile};
 use vfs_core::{Kind, Result};
 
 use crate::client::{collecting, now};
-use crate::files::{Change, files};
+use crate::files::{Change, content, files};
 use crate::model::{Deleted, Model};
 use crate::verify;
 use crate::world::World;
@@ -25,6 +25,7 @@ pub(crate) enum Step {
     Write,
     WriteHeld,
     Reuse,
+    ReuseAll,
     Fork,
     Restore,
     Delete,
@@ -50,8 +51,10 @@ pub(crate) async fn act(repo: &Repo, world: &Setting, step: Step, number: u64) -
     let model = &world.model;
     match step {
         Step::Write => write(repo, world, &Change::write("a", 100 + number)).await,
-        // What the deleted workspace of the setting held: garbage that is used again.
+        // A part of what the deleted workspace of the setting held: garbage that is used again.
         Step::Reuse => write(repo, world, &Change::write("b", 1)).await,
+        // All of it: what makes the same pack again.
+        Step::ReuseAll => write(repo, world, &garbage("b")).await,
         Step::WriteHeld => write_held(repo, world, &Change::write("c", 200 + number)).await,
         Step::Fork => {
             let (name, at) = (format!("fork{number}"), repo.workspace("w").await?.head);
@@ -135,6 +138,11 @@ async fn write_held(repo: &Repo, world: &Setting, change: &Change) -> Result<()>
     repo.detach(&lease).await
 }
 
+/// Two chunks, which a deleted workspace of the setting held.
+fn garbage(name: &str) -> Change {
+    Change { name: name.to_owned(), chunks: Some(vec![content(1), content(2)]) }
+}
+
 /// A workspace with two versions, some to be deleted, and garbage.
 pub(crate) async fn prepare(world: &World) -> Setting {
     let repo = world.engine().await.unwrap();
@@ -148,7 +156,7 @@ pub(crate) async fn prepare(world: &World) -> Setting {
     // `gone` held the content 1, which nobody reaches now.
     let gone = repo.workspace("gone").await.unwrap();
     let batch = repo.batch();
-    let change = Change::write("x", 1);
+    let change = garbage("x");
     let (root, links) = change.build(&repo, &batch, gone.head, now(&world.clock)).await.unwrap();
     repo.move_head(gone.id, gone.head, batch, root, links, note()).await.unwrap();
     repo.delete_workspace(gone.id).await.unwrap();

@@ -6,7 +6,7 @@ use vfs_core::testing::sabotage::{Sabotage, set};
 use vfs_core::testing::{Fault, Operation};
 
 use crate::crash::{Step, crash_everywhere};
-use crate::gc::{HOUR, doubtful, duel};
+use crate::gc::{HOUR, doubtful, duel, duel_of_one};
 use crate::worlds::block_on;
 
 /// Schedules that are tried before the rig counts as blind.
@@ -41,12 +41,19 @@ fn a_publish_that_revives_nothing_is_caught() {
 
 #[test]
 fn a_gc_that_does_not_look_again_is_caught() {
-    caught(Sabotage::SkipGenerationCheck, |seed| block_on(duel(seed, HOUR, &[Step::Collect], &[Step::Reuse])));
+    caught(Sabotage::SkipGenerationCheck, |seed| block_on(duel_of_one(seed, &[Step::Collect], &[Step::Reuse])));
 }
 
 #[test]
 fn a_gc_that_believes_a_failed_list_is_caught() {
     caught(Sabotage::ListErrorAsEmpty, |_| block_on(doubtful(Fault::ErrorBefore, Operation::List)));
+}
+
+#[test]
+fn a_gc_that_deletes_orphans_unannounced_is_caught() {
+    caught(Sabotage::OrphanWithoutDead, |seed| {
+        block_on(duel(seed, std::time::Duration::ZERO, &[Step::Collect, Step::Collect], &[Step::Write, Step::Write]));
+    });
 }
 
 #[test]

@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::Instant;
-use vfs_core::base::{Attached, PublishNote};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use vfs_core::base::{Attached, Lease, PublishNote};
 use vfs_core::files::{Answer, Files, Request};
 use vfs_core::id::{HolderId, SnapshotId, WorkspaceId};
 use vfs_core::repo::{HolderDescription, WorkspaceInfo};
@@ -23,14 +24,19 @@ use vfs_core::{Error, Kind, Result};
 
 use super::super::ServerState;
 use super::super::error::log;
-use crate::limits::{SNAPSHOT_OPEN_IDLE, SNAPSHOTS_OPEN_MAX};
+use super::super::workspaces::is_fresh;
+use super::place::random;
+use crate::limits::{HOLDER_POLL, LEASE_RENEWAL, OTHER_ENGINE_WAIT, SNAPSHOT_OPEN_IDLE, SNAPSHOTS_OPEN_MAX};
 
 /// What the engine says about itself as a holder.
 const MOUNTPOINT: &str = "(the engine)";
+/// Tells the engines of a team apart, in the data folder.
+const ENGINE_ID: &str = "engine.id";
+const ENGINE_ID_LENGTH: usize = 8;
 
 /// The snapshots that are open, and who may write or attach.
-#[derive(Default)]
 pub(in crate::server) struct Free {
+    engine: [u8; ENGINE_ID_LENGTH],
     open: Mutex<Vec<Opened>>,
     claims: Mutex<HashMap<WorkspaceId, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -45,6 +51,16 @@ struct Opened {
 pub(in crate::server) struct Claim(#[allow(dead_code, reason = "held")] OwnedMutexGuard<()>);
 
 impl Free {
+    /// Nothing is open. The engine is the one of this data folder.
+    pub(in crate::server) fn new(data_folder: &Path) -> Free {
+        let engine = engine_id(data_folder).unwrap_or_else(|error| {
+            // Works as well, but what is left of it after a crash stands in the way for a lease's life.
+            log(&error);
+            random().unwrap_or_default().to_le_bytes()
+        });
+        Free { engine, open: Mutex::default(), claims: Mutex::default() }
+    }
+
     /// Waits until nobody else writes to or attaches a workspace here.
     pub(in crate::server) async fn claim(&self, workspace: WorkspaceId) -> Claim {
         let claims = {
@@ -82,19 +98,85 @@ impl Free {
     }
 }
 
-/// The engine as a holder of this workspace: always the same, so that it gets its own lease back after a crash.
-pub(in crate::server) fn engine_holder(workspace: WorkspaceId) -> HolderId {
-    HolderId::from_bytes(workspace.as_bytes().map(|byte| !byte))
+/// This engine as a holder of this workspace. The first half says that it is an engine, the second which: always the same
+/// for one data folder, so that it gets its own lease back after a crash.
+pub(in crate::server) fn engine_holder(state: &ServerState, workspace: WorkspaceId) -> HolderId {
+    let mut id = workspace.as_bytes().map(|byte| !byte);
+    let half = id.len() - ENGINE_ID_LENGTH;
+    id[half..].copy_from_slice(&state.free().engine);
+    HolderId::from_bytes(id)
 }
 
-/// Gives back a lease that the engine had when it crashed. Only under the claim: nothing of it is under way then.
+/// Whether a holder is this engine, or another one of the team.
+pub(in crate::server) fn is_engine(workspace: WorkspaceId, holder: HolderId) -> bool {
+    let half = holder.as_bytes().len() - ENGINE_ID_LENGTH;
+    workspace.as_bytes().iter().map(|byte| !byte).take(half).eq(holder.as_bytes()[..half].iter().copied())
+}
+
+/// Gives back a lease that this engine had when it crashed: under the claim, nothing of it is under way. Waits while
+/// another engine writes; a lease that one left behind runs out like any other.
 pub(in crate::server) async fn reclaim(state: &ServerState, workspace: &WorkspaceInfo, _: &Claim) -> Result<()> {
-    let holder = engine_holder(workspace.id);
-    if workspace.holder.as_ref().is_some_and(|lease| lease.holder == holder) {
-        let attached = state.repo().attach(workspace.id, holder, &who()).await?;
-        state.repo().detach(&attached.lease).await?;
+    let (own, until) = (engine_holder(state, workspace.id), Instant::now() + OTHER_ENGINE_WAIT);
+    let mut holder = workspace.holder.clone();
+    while let Some(lease) = holder.filter(|lease| is_engine(workspace.id, lease.holder)) {
+        if lease.holder == own {
+            let attached = state.repo().attach(workspace.id, own, &who()).await?;
+            return state.repo().detach(&attached.lease).await;
+        }
+        if !is_fresh(state, &lease) {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let context = format!("another engine is writing to {}: try again", workspace.name);
+            return Err(Error::new(Kind::Unavailable, context));
+        }
+        sleep(HOLDER_POLL).await;
+        holder = state.repo().workspace(&workspace.id.to_hex()).await?.holder;
     }
     Ok(())
+}
+
+/// Attaches a holder once no engine holds the workspace.
+pub(in crate::server) async fn attach(
+    state: &ServerState,
+    workspace: &WorkspaceInfo,
+    claim: &Claim,
+    holder: HolderId,
+    who: &HolderDescription,
+) -> Result<Attached> {
+    let until = Instant::now() + OTHER_ENGINE_WAIT;
+    loop {
+        let now = state.repo().workspace(&workspace.id.to_hex()).await?;
+        reclaim(state, &now, claim).await?;
+        match state.repo().attach(workspace.id, holder, who).await {
+            // Another engine came in between; if it was a mount, this is the answer.
+            Err(error) if error.kind() == Kind::Busy && Instant::now() < until => {
+                let now = state.repo().workspace(&workspace.id.to_hex()).await?.holder;
+                if now.is_some_and(|lease| !is_engine(workspace.id, lease.holder)) {
+                    return Err(error);
+                }
+            }
+            attached => return attached,
+        }
+    }
+}
+
+/// The id of a data folder's engine, made at first.
+fn engine_id(data_folder: &Path) -> Result<[u8; ENGINE_ID_LENGTH]> {
+    let path = data_folder.join(ENGINE_ID);
+    let failed = |error| Error::io(format!("{} cannot be read or written", path.display()), error);
+    match std::fs::read(&path) {
+        Ok(bytes) if bytes.len() == ENGINE_ID_LENGTH => {
+            let mut id = [0; ENGINE_ID_LENGTH];
+            id.copy_from_slice(&bytes);
+            return Ok(id);
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let id = random()?.to_le_bytes();
+    std::fs::write(&path, id).map_err(failed)?;
+    Ok(id)
 }
 
 fn who() -> HolderDescription {
@@ -105,20 +187,37 @@ fn who() -> HolderDescription {
 pub(super) async fn apply(
     state: &ServerState,
     workspace: &WorkspaceInfo,
-    _: &Claim,
+    claim: &Claim,
     request: Request,
 ) -> Result<Answer> {
     let path = state.info().data_folder.join("holders").join(format!("{}.engine", workspace.id.to_hex()));
-    let folder = fresh_folder(path.clone(), workspace.id).await?;
-    let attached = state.repo().attach(workspace.id, folder.holder_id(), &who()).await?;
+    let folder = fresh_folder(path.clone(), workspace.id, engine_holder(state, workspace.id)).await?;
+    let attached = attach(state, workspace, claim, folder.holder_id(), &who()).await?;
     let lease = attached.lease;
+    let renewing = renew(state, lease);
     let applied = apply_attached(state, folder, attached, request).await;
+    drop(renewing);
     if let Err(error) = state.repo().detach(&lease).await {
         // The next write or attach gets it back.
         log(&error);
     }
     blocking(move || remove(&path)).await?;
     applied
+}
+
+/// Keeps the lease alive for the other engines until this is dropped: a large file takes long to store.
+fn renew(state: &ServerState, lease: Lease) -> JoinSet<()> {
+    let mut renewing = JoinSet::new();
+    let repo = state.repo().clone();
+    renewing.spawn(async move {
+        loop {
+            sleep(LEASE_RENEWAL).await;
+            if let Err(error) = repo.touch(&lease).await {
+                log(&error);
+            }
+        }
+    });
+    renewing
 }
 
 async fn apply_attached(
@@ -141,11 +240,11 @@ async fn apply_attached(
     Ok(answer)
 }
 
-async fn fresh_folder(path: PathBuf, workspace: WorkspaceId) -> Result<HolderFolder> {
+async fn fresh_folder(path: PathBuf, workspace: WorkspaceId, holder: HolderId) -> Result<HolderFolder> {
     blocking(move || {
         remove(&path)?;
         let info = HolderInfo { pid: std::process::id(), mountpoint: MOUNTPOINT.into() };
-        HolderFolder::lock(&path, workspace, &info, engine_holder(workspace))
+        HolderFolder::lock(&path, workspace, &info, holder)
     })
     .await
 }

@@ -128,6 +128,6 @@ async fn at_holder(holder: &Holder, change: Change) -> Result<Answer> {
     holder.files(Request::Write(Write { content, ..write })).await
 }
 
-fn random() -> Result<u64> {
+pub(super) fn random() -> Result<u64> {
     getrandom::u64().map_err(|error| Error::new(Kind::Internal, "no random numbers").because(error.to_string()))
 }

@@ -331,7 +331,7 @@ async fn an_engine_that_crashed_in_a_write_keeps_nobody_out_and_leaves_nothing()
     let tag = put(&world, "f", "acknowledged").await.stat.etag;
     let id = world.client.workspace("w").await.unwrap().id;
     // What a crash leaves: the lease, and a journal with a write that nobody was told of.
-    let engine = crate::server::files::free::engine_holder(id);
+    let engine = crate::server::files::free::engine_holder(&world.state, id);
     let path = world.folder.path().join(format!("data/holders/{}.engine", id.to_hex()));
     let info = HolderInfo { pid: 1, mountpoint: "x".into() };
     let folder = HolderFolder::lock(&path, id, &info, engine).unwrap();

@@ -56,10 +56,18 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> World {
+        let clock = Arc::new(TestClock::default());
+        World::on(Repo::in_memory(clock.clone()).await.unwrap(), clock).await
+    }
+
+    /// Another engine on the same repo, with a data folder of its own.
+    pub(crate) async fn beside(&self) -> World {
+        World::on(self.repo.clone(), self.clock.clone()).await
+    }
+
+    async fn on(repo: Repo, clock: Arc<TestClock>) -> World {
         let folder = TempDir::new().unwrap();
         let socket = folder.path().join("engine.sock");
-        let clock = Arc::new(TestClock::default());
-        let repo = Repo::in_memory(clock.clone()).await.unwrap();
         let (state, address, served) =
             engine(repo.clone(), clock.clone(), &folder, "127.0.0.1:0".parse().unwrap()).await;
         let client = Client::new(Endpoint::Unix(socket.clone())).unwrap();

@@ -71,7 +71,9 @@ impl World {
         let clock = Arc::new(TestClock::default());
         // On disk: a database in memory is gone with its only connection, which is closed when a request is cut off.
         let data = folder.path().join("data");
-        let repo = Repo::open(RepoOptions { data, bucket: None, database: None, clock: clock.clone() }).await.unwrap();
+        let repo = Repo::open(RepoOptions { data, bucket: None, database: None, key: None, clock: clock.clone() })
+            .await
+            .unwrap();
         let info = EngineInfo { data_folder: folder.path().to_owned(), bucket: "memory:///".into(), token: None };
         let state = ServerState::new(repo.clone(), info, clock.clone());
         let router = api::server::router(state).layer(from_fn_with_state(reached.clone(), points));

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-
 use super::*;
 use crate::id::{ObjectId, ObjectKind, PackId};
 use crate::limits::LOOKUP_MAX;
@@ -15,13 +13,20 @@ fn object(number: u32) -> ObjectId {
 }
 
 fn entry(number: u32, offset: u64) -> PackEntry {
-    PackEntry { id: object(number), compressed: offset % 2 == 1, offset, stored_length: number, plain_length: u32::MAX }
+    PackEntry {
+        id: object(number),
+        compressed: offset % 2 == 1,
+        sealed: offset % 3 == 1,
+        offset,
+        stored_length: number,
+        plain_length: u32::MAX,
+    }
 }
 
 fn pack(number: u8, objects: std::ops::Range<u32>) -> Pack {
     let entries = objects.clone().map(|object| entry(object, u64::from(object - objects.start))).collect();
     let id = PackId::from_bytes([number; 32]);
-    Pack { id, class: PackClass::Contents, bytes: Bytes::from(vec![0; 100]), entries }
+    Pack { id, class: PackClass::Contents, size: 100, entries }
 }
 
 async fn registered(place: &Place, tenant: i64, pack: &Pack) -> BTreeSet<PackId> {

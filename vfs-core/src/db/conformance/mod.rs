@@ -43,7 +43,7 @@ impl Place {
     }
 
     async fn postgres() -> Option<Place> {
-        let url: PostgresUrl = crate::testing::postgres::database().await?.parse().unwrap();
+        let url: PostgresUrl = crate::testing::postgres::database()?.parse().unwrap();
         let database = Database::connect(&url).await.unwrap();
         Some(Place { database, again: Again::Postgres(url), _folder: None })
     }

@@ -56,7 +56,7 @@ fn one_database_has_many_urls() {
 
 /// A database of the private cluster, and its URL.
 async fn fresh() -> Option<(Database, PostgresUrl)> {
-    let url: PostgresUrl = crate::testing::postgres::database().await?.parse().unwrap();
+    let url: PostgresUrl = crate::testing::postgres::database()?.parse().unwrap();
     Some((Database::connect(&url).await.unwrap(), url))
 }
 
@@ -110,7 +110,7 @@ async fn text_with_a_nul_is_refused(database: &Database) {
 async fn cut_all(url: &PostgresUrl) {
     let name = url.options().unwrap().get_database().unwrap().to_owned();
     let cut = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
-    crate::testing::postgres::cluster().unwrap().execute("postgres", &cut).await;
+    crate::testing::postgres::cluster().unwrap().execute("postgres", &cut);
 }
 
 async fn a_lost_connection_is_unavailable(database: &Database, url: &PostgresUrl) {
@@ -144,7 +144,7 @@ async fn a_transaction_whose_engine_died_keeps_nobody_waiting(database: &Databas
 async fn commits_are_durable_when_answered(url: &PostgresUrl) {
     let cluster = crate::testing::postgres::cluster().unwrap();
     let name = url.options().unwrap().get_database().unwrap().to_owned();
-    cluster.execute("postgres", &format!("ALTER DATABASE {name} SET synchronous_commit = off")).await;
+    cluster.execute("postgres", &format!("ALTER DATABASE {name} SET synchronous_commit = off"));
     let database = Postgres::open(url).await.unwrap();
     let mut connection = database.write.acquire().await.unwrap();
     let setting: String =
@@ -165,18 +165,18 @@ async fn schema_versions(url: &PostgresUrl) {
     let cluster = crate::testing::postgres::cluster().unwrap();
     let name = url.options().unwrap().get_database().unwrap().to_owned();
     Database::connect(url).await.unwrap().close().await;
-    cluster.execute(&name, "UPDATE esker_schema SET version = 999").await;
+    cluster.execute(&name, "UPDATE esker_schema SET version = 999");
     let error = Database::connect(url).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);
     assert!(error.to_string().contains("use a newer Esker"), "{error}");
-    cluster.execute(&name, &format!("UPDATE esker_schema SET version = {}", crate::db::schema::newest())).await;
+    cluster.execute(&name, &format!("UPDATE esker_schema SET version = {}", crate::db::schema::newest()));
     // One that has seen only the first step gets the others.
-    let older = crate::testing::postgres::database().await.unwrap();
+    let older = crate::testing::postgres::database().unwrap();
     let older: PostgresUrl = older.parse().unwrap();
     let name = older.options().unwrap().get_database().unwrap().to_owned();
     let first = translated(crate::db::schema::steps_after(0).unwrap()[0]);
     let counted = "CREATE TABLE esker_schema (version BIGINT NOT NULL); INSERT INTO esker_schema VALUES (1);";
-    cluster.execute(&name, &format!("{first} {counted} INSERT INTO meta VALUES ('kept', 'yes');")).await;
+    cluster.execute(&name, &format!("{first} {counted} INSERT INTO meta VALUES ('kept', 'yes');"));
     let database = Database::connect(&older).await.unwrap();
     let mut reader = database.read().await.unwrap();
     assert_eq!(crate::db::meta::get(&mut reader, "kept").await.unwrap().as_deref(), Some("yes"));
@@ -208,7 +208,7 @@ async fn a_database_that_is_migrated_is_waited_for(url: &PostgresUrl) {
 }
 
 async fn engines_that_start_together_migrate_once() {
-    let url: PostgresUrl = crate::testing::postgres::database().await.unwrap().parse().unwrap();
+    let url: PostgresUrl = crate::testing::postgres::database().unwrap().parse().unwrap();
     let opened = futures::future::join_all((0..6).map(|_| Database::connect(&url))).await;
     assert!(opened.iter().all(Result::is_ok), "{opened:?}");
 }
@@ -219,7 +219,10 @@ async fn what_cannot_be_opened_says_why(url: &PostgresUrl) {
     let missing = connect(cluster.url("nowhere")).await;
     assert_eq!(missing.kind(), Kind::NotFound);
     assert!(missing.to_string().contains("/nowhere"), "{missing}");
-    cluster.execute("postgres", "CREATE DATABASE old ENCODING SQL_ASCII TEMPLATE template0").await;
+    cluster.execute(
+        "postgres",
+        "CREATE DATABASE old ENCODING SQL_ASCII LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0",
+    );
     let encoding = connect(cluster.url("old")).await;
     assert!(encoding.kind() == Kind::Invalid && encoding.to_string().contains("UTF8"), "{encoding}");
     let stranger = url.secret().replace("esker@", "stranger:hush@");

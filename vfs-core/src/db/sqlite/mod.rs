@@ -176,8 +176,14 @@ async fn migrate(pool: &SqlitePool, context: &str) -> Result<()> {
             _ => map_error(failure, &format!("{context}: its tables could not be made")),
         }
     };
+    const VERSION: &str = "PRAGMA user_version";
+    // Most of the time there is nothing to do, and nobody needs to wait for a writer.
+    let version: i64 = sqlx::query_scalar(VERSION).fetch_one(pool).await.map_err(failed)?;
+    if schema::steps_after(version)?.is_empty() {
+        return Ok(());
+    }
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *transaction).await.map_err(failed)?;
+    let version: i64 = sqlx::query_scalar(VERSION).fetch_one(&mut *transaction).await.map_err(failed)?;
     let steps = schema::steps_after(version)?;
     for step in steps {
         sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(failed)?;

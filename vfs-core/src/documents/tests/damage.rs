@@ -122,8 +122,13 @@ async fn a_bit_that_flips_in_the_file_is_found() {
     let file = folder.path().join("data/esker.db");
     let needle = "the needle of this haystack";
     let text = format!("{}{needle}{}", "x".repeat(10_000), "y".repeat(10_000));
-    let options =
-        RepoOptions { data: folder.path().join("data"), bucket: None, database: None, clock: Arc::new(SystemClock) };
+    let options = RepoOptions {
+        data: folder.path().join("data"),
+        bucket: None,
+        database: None,
+        key: None,
+        clock: Arc::new(SystemClock),
+    };
     let repo = Repo::open(options.clone()).await.unwrap();
     written(&repo, &put("org", "path-of-a-document", Basis::Absent, &text)).await;
     repo.database().close().await;

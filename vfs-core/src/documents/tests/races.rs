@@ -11,9 +11,15 @@ const LINES: usize = 50;
 
 async fn on_disk(folder: &tempfile::TempDir) -> Repo {
     let data = folder.path().join("data");
-    Repo::open(RepoOptions { data, bucket: Some("memory:///".into()), database: None, clock: Arc::new(SystemClock) })
-        .await
-        .unwrap()
+    Repo::open(RepoOptions {
+        data,
+        bucket: Some("memory:///".into()),
+        database: None,
+        key: None,
+        clock: Arc::new(SystemClock),
+    })
+    .await
+    .unwrap()
 }
 
 /// Everything that was appended is there, and each writer's lines are in the order in which it wrote them.

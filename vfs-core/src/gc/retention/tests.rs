@@ -1,25 +1,28 @@
 //! Rules by themselves: which rows stay.
 
+use std::collections::HashSet;
+
 use super::*;
 use crate::clock::Time;
+use crate::error::Kind;
 use crate::id::{HolderId, WorkspaceId};
 
-const RULES: RetentionRules = RetentionRules {
-    keep_last: None,
-    keep_hourly: None,
-    keep_daily: None,
-    keep_weekly: None,
-    keep_within_s: None,
-};
-/// Monday, 4 January 2027, 00:00.
-const MONDAY_S: i64 = 1_799_020_800;
+const MINUTE_S: i64 = 60;
+/// Monday, 2024-01-01 00:00:00 UTC.
+const MONDAY_S: i64 = 1_704_067_200;
 
-fn row(sequence: u64, seconds: i64) -> HistoryRow {
+fn snapshot(sequence: u64) -> SnapshotId {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&sequence.to_be_bytes());
+    SnapshotId::from_bytes(bytes)
+}
+
+fn row(sequence: u64, seconds: i64, automatic: bool) -> HistoryRow {
     HistoryRow {
         sequence,
-        snapshot: SnapshotId::from_bytes([sequence as u8; 32]),
+        snapshot: snapshot(sequence),
         time: Time { seconds, nanos: 0 },
-        automatic: false,
+        automatic,
         message: String::new(),
         author: String::new(),
         session: String::new(),
@@ -27,74 +30,82 @@ fn row(sequence: u64, seconds: i64) -> HistoryRow {
     }
 }
 
-/// Rows at these times, the oldest first.
-fn subject(rules: RetentionRules, times: &[i64]) -> Subject {
-    let mut rows: Vec<HistoryRow> = (1..).zip(times).map(|(sequence, seconds)| row(sequence, *seconds)).collect();
+/// Rows from the oldest to the newest, as seconds after Monday.
+fn history(times: &[i64]) -> Vec<HistoryRow> {
+    let rows = times.iter().enumerate().map(|(index, time)| row(index as u64 + 1, MONDAY_S + time, false));
+    let mut rows: Vec<_> = rows.collect();
     rows.reverse();
+    rows
+}
+
+fn subject(rules: RetentionRules, rows: Vec<HistoryRow>) -> Subject {
+    let sequence = rows[0].sequence;
     let workspace = WorkspaceId::from_bytes([1; 16]);
-    let (snapshot, sequence) = (rows[0].snapshot, rows[0].sequence);
-    let head = RefRow { workspace, snapshot, epoch: 0, sequence, covered: None };
+    let head = RefRow { workspace, snapshot: rows[0].snapshot, epoch: 0, sequence, covered: None };
     Subject { rules, head, lease: None, rows, held: HashSet::new() }
 }
 
 fn kept(subject: &Subject) -> Vec<u64> {
-    let gone: HashSet<u64> = doomed(subject).into_iter().map(|row| row.sequence).collect();
-    let mut kept: Vec<u64> = subject.rows.iter().map(|row| row.sequence).filter(|row| !gone.contains(row)).collect();
-    kept.sort_unstable();
-    kept
+    let gone: HashSet<u64> = doomed(subject).iter().map(|row| row.sequence).collect();
+    subject.rows.iter().map(|row| row.sequence).filter(|sequence| !gone.contains(sequence)).collect()
+}
+
+fn rules(text: &str) -> RetentionRules {
+    parse(text).unwrap()
 }
 
 #[test]
-fn the_last_named_rows_stay() {
-    let mut subject = subject(RetentionRules { keep_last: Some(2), ..RULES }, &[10, 20, 30, 40, 50]);
-    assert_eq!(kept(&subject), [4, 5]);
-    // Automatic ones do not count, nor stay.
-    subject.rows[1].automatic = true;
-    assert_eq!(kept(&subject), [3, 5]);
+fn the_newest_named_rows_are_counted() {
+    let mut rows = history(&[0, 1, 2, 3, 4, 5]);
+    assert_eq!(kept(&subject(rules(r#"{"keep_last": 2}"#), rows.clone())), [6, 5]);
+    rows[1].automatic = true;
+    assert_eq!(kept(&subject(rules(r#"{"keep_last": 2}"#), rows)), [6, 4], "automatic rows do not use the rule up");
 }
 
 #[test]
 fn the_newest_of_each_hour_day_and_week_stays() {
-    let hour = |number: i64| MONDAY_S + number * HOUR_S;
-    let times = [hour(0), hour(0) + 60, hour(1), hour(1) + 3599, hour(2), hour(2) + 5];
-    let hourly = RetentionRules { keep_hourly: Some(2), ..RULES };
-    assert_eq!(kept(&subject(hourly, &times)), [4, 6]);
-    let daily = RetentionRules { keep_daily: Some(2), ..RULES };
-    assert_eq!(kept(&subject(daily, &[hour(0), hour(23), hour(24), hour(47), hour(48)])), [4, 5]);
-    // Sunday evening and Monday morning are two weeks, Monday and Sunday after it one.
-    let weekly = RetentionRules { keep_weekly: Some(2), ..RULES };
-    assert_eq!(kept(&subject(weekly, &[hour(-48), hour(-1), hour(0), hour(7 * 24 - 1)])), [2, 4]);
+    let hours = [0, 10, 59, 60, 61, 200, 201].map(|minute| minute * MINUTE_S);
+    assert_eq!(kept(&subject(rules(r#"{"keep_hourly": 2}"#), history(&hours))), [7, 5], "hours without rows do not count");
+    assert_eq!(kept(&subject(rules(r#"{"keep_hourly": 24}"#), history(&hours))), [7, 5, 3, 1], "and the oldest");
+    let days = [0, 23 * HOUR_S, 24 * HOUR_S, 47 * HOUR_S, 9 * DAY_S];
+    assert_eq!(kept(&subject(rules(r#"{"keep_daily": 9}"#), history(&days))), [5, 4, 2, 1]);
+    // Sunday evening, Monday morning; a week begins on Monday.
+    let weeks = [7 * DAY_S - 1, 7 * DAY_S, 7 * DAY_S + 5, 14 * DAY_S - 1, 14 * DAY_S];
+    assert_eq!(kept(&subject(rules(r#"{"keep_weekly": 9}"#), history(&weeks))), [5, 4, 1]);
 }
 
 #[test]
-fn a_rule_with_something_left_keeps_the_oldest_row() {
-    let times = [MONDAY_S, MONDAY_S + 10, MONDAY_S + 20, MONDAY_S + HOUR_S];
-    assert_eq!(kept(&subject(RetentionRules { keep_hourly: Some(5), ..RULES }, &times)), [1, 3, 4]);
-    assert_eq!(kept(&subject(RetentionRules { keep_hourly: Some(2), ..RULES }, &times)), [3, 4]);
+fn time_before_1970_and_clocks_that_jump_back_are_fine() {
+    let times = [-MONDAY_S - 1, -MONDAY_S, 3 * HOUR_S, 2 * HOUR_S, 3 * HOUR_S + 1];
+    assert_eq!(kept(&subject(rules(r#"{"keep_hourly": 9}"#), history(&times))), [5, 4, 2, 1]);
+    let back = subject(rules(r#"{"keep_within_s": 3600}"#), history(&times));
+    assert_eq!(kept(&back), [5, 3], "within an hour of the newest time");
 }
 
 #[test]
-fn rows_within_a_span_before_the_newest_stay() {
-    let rules = RetentionRules { keep_within_s: Some(100), ..RULES };
-    assert_eq!(kept(&subject(rules, &[0, 899, 900, 950, 1000])), [3, 4, 5]);
+fn a_span_is_counted_from_the_newest_row_not_from_now() {
+    let rows = history(&[0, 100, 3599, 3600, 7199]);
+    assert_eq!(kept(&subject(rules(r#"{"keep_within_s": 3600}"#), rows.clone())), [5, 4]);
+    assert_eq!(kept(&subject(rules(r#"{"keep_within_s": 1}"#), rows)), [5]);
 }
 
 #[test]
 fn rules_add_up() {
-    let rules = RetentionRules { keep_last: Some(1), keep_daily: Some(2), keep_within_s: Some(5), ..RULES };
-    let times = [DAY_S, DAY_S + 5, 2 * DAY_S, 2 * DAY_S + 10, 2 * DAY_S + 14];
-    assert_eq!(kept(&subject(rules, &times)), [2, 4, 5]);
+    let times = [0, HOUR_S, 2 * HOUR_S, DAY_S, DAY_S + 10];
+    let both = rules(r#"{"keep_last": 1, "keep_daily": 2}"#);
+    assert_eq!(kept(&subject(both, history(&times))), [5, 3]);
 }
 
 #[test]
-fn some_rows_stay_under_any_rule() {
-    let rules = RetentionRules { keep_last: Some(1), ..RULES };
-    let mut subject = subject(rules, &[10, 20, 30, 40, 50]);
-    subject.rows[0].automatic = true;
-    assert_eq!(kept(&subject), [4, 5], "the head, and the newest named row");
-    subject.held.insert(subject.rows[4].snapshot);
-    assert_eq!(kept(&subject), [1, 4, 5], "what a side ref or a lease holds");
-    subject.rows[1].automatic = true;
+fn what_must_stay_stays_under_any_rule() {
+    let one = rules(r#"{"keep_weekly": 1}"#);
+    let mut rows = history(&[0, 1, 2, 3, 4]);
+    rows[0].automatic = true;
+    rows[1].automatic = true;
+    let mut subject = subject(one, rows);
+    assert_eq!(kept(&subject), [5, 3], "the head and the newest named row");
+    subject.held = HashSet::from([snapshot(1)]);
+    assert_eq!(kept(&subject), [5, 3, 1], "tags and bases");
     subject.lease = Some(LeaseRow {
         workspace: subject.head.workspace,
         holder: HolderId::from_bytes([1; 16]),
@@ -102,19 +113,19 @@ fn some_rows_stay_under_any_rule() {
         host: String::new(),
         pid: 1,
         mountpoint: String::new(),
-        last_seen: Time { seconds: 0, nanos: 0 },
-        base: subject.head.snapshot,
+        last_seen: Time::default(),
+        base: snapshot(5),
     });
-    assert_eq!(kept(&subject), [1, 3, 4, 5], "the row before the head, while somebody holds the workspace");
+    assert_eq!(kept(&subject), [5, 4, 3, 1], "the holder may ask again about its last publish");
 }
 
 #[test]
-fn rules_that_mean_nothing_are_refused() {
-    let refused = |rules| check(&rules).is_err();
-    assert!(refused(RULES) && refused(RetentionRules { keep_last: Some(0), ..RULES }));
-    assert!(refused(RetentionRules { keep_within_s: Some(u64::MAX), ..RULES }));
-    assert!(refused(RetentionRules { keep_daily: Some(RETENTION_KEEP_MAX + 1), ..RULES }));
-    assert_eq!(parse("{\"keep_lost\": 1}").unwrap_err().kind(), Kind::Corrupt);
-    assert_eq!(parse("{}").unwrap_err().kind(), Kind::Corrupt);
-    assert_eq!(parse("{\"keep_last\": 3}").unwrap().keep_last, Some(3));
+fn rules_that_make_no_sense_are_refused() {
+    for wrong in [r#"{}"#, r#"{"keep_last": 0}"#, r#"{"keep_hourly": 1000001}"#, r#"{"keep_within_s": 0}"#] {
+        assert_eq!(check(&serde_json::from_str(wrong).unwrap()).unwrap_err().kind(), Kind::Invalid, "{wrong}");
+        assert_eq!(parse(wrong).unwrap_err().kind(), Kind::Corrupt, "{wrong}");
+    }
+    for wrong in ["", "x", r#"{"keep_lots": 1}"#, r#"{"keep_last": -1}"#] {
+        assert_eq!(parse(wrong).unwrap_err().kind(), Kind::Corrupt, "{wrong}");
+    }
 }

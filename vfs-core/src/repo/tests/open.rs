@@ -4,7 +4,7 @@ use super::*;
 use crate::clock::SystemClock;
 
 fn options(data: &std::path::Path, bucket: Option<String>) -> RepoOptions {
-    RepoOptions { data: data.to_owned(), bucket, database: None, clock: Arc::new(SystemClock) }
+    RepoOptions { data: data.to_owned(), bucket, database: None, key: None, clock: Arc::new(SystemClock) }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::store::bundles;
 async fn remote(folder: &std::path::Path, flaky: &Arc<Flaky>) -> Repo {
     let database = Database::open(&folder.join("esker.db")).await.unwrap();
     let bucket = Bucket::from_store(flaky.clone(), "test:///").with_patience(Patience::NONE);
-    super::super::open::assemble(database, bucket, "memory:///", TestClock::new()).await.unwrap()
+    super::super::open::assemble(database, bucket, "memory:///", TestClock::new(), None).await.unwrap()
 }
 
 async fn attach(repo: &Repo) -> Attached {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::bucket::Patience;
 use crate::bucket::tests::flaky::{Fault, Flaky};
-use crate::pack::{PackClass, PackWriter, Stored};
+use crate::pack::{PackClass, Stored};
 
 const MIB: usize = 1024 * 1024;
 
@@ -48,7 +48,8 @@ async fn open(flaky: &Arc<Flaky>, database: Database) -> Store {
     let number = meta::tenant(&mut transaction, tenant, clock.now()).await.unwrap();
     database.commit(transaction).await.unwrap();
     let bucket = Bucket::from_store(flaky.clone(), "test:///").with_patience(Patience::NONE);
-    Store::new(bucket, database, clock, tenant, number, IdKey::golden())
+    let keys = TenantKeys::plain(tenant, IdKey::golden());
+    Store::new(bucket, database, clock, number, keys, Chance::machine())
 }
 
 fn disk(store: &Store) -> DiskCacheStatistics {
@@ -158,15 +159,17 @@ async fn objects_that_were_repacked_meanwhile_are_found_where_they_are() {
     let located = store.locate(&ids).await.unwrap();
     let stale: Vec<Location> = ids.iter().map(|id| located[id]).collect();
     // What gc does: a new pack with the same objects, the old one out of index and bucket.
-    let mut writer = PackWriter::new(store.tenant(), PackClass::Contents);
+    let mut writer = store.new_pack(PackClass::Contents).unwrap();
     for seed in 0..2 {
-        writer.push(ids[seed as usize], &Stored::new(&content(seed, 10_000)).unwrap());
+        writer.push(ids[seed as usize], &Stored::new(&content(seed, 10_000)).unwrap()).unwrap();
     }
     let old = stale[0].pack;
     let mut transaction = store.database().begin().await.unwrap();
     packs::remove(&mut transaction, &[old]).await.unwrap();
+    let (pack, bytes) = writer.finish().unwrap();
+    store.bucket().create(&store.pack_name(pack.id), bytes).await.unwrap();
+    packs::register(&mut transaction, store.tenant_number(), &pack, store.now()).await.unwrap();
     store.database().commit(transaction).await.unwrap();
-    store.add_packs(&[Arc::new(writer.finish())]).await.unwrap();
     store.bucket().delete(&store.pack_name(old)).await.unwrap();
     let results = store.fetch(&stale).await;
     assert_eq!(results[0].as_ref().unwrap(), &content(0, 10_000));

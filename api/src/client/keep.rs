@@ -1,0 +1,46 @@
+//! Tags and rules of retention.
+
+use reqwest::Method;
+use vfs_core::Result;
+
+use super::calls::workspace_path;
+use super::transport::{Client, Effort};
+use crate::wire::keep::{AddTag, Retention, Rules, Tag, Tags};
+use crate::wire::name::to_segment;
+
+impl Client {
+    /// The tags of a workspace, by name.
+    pub async fn tags(&self, workspace: &str) -> Result<Vec<Tag>> {
+        self.get::<Tags>(&workspace_path(workspace, "/tags")).await.map(|list| list.tags)
+    }
+
+    /// Gives a snapshot a name that keeps it.
+    pub async fn add_tag(&self, workspace: &str, request: &AddTag) -> Result<Tag> {
+        self.post(&workspace_path(workspace, "/tags"), request, Effort::ONCE).await
+    }
+
+    /// Removes a tag.
+    pub async fn remove_tag(&self, workspace: &str, tag: &str) -> Result<()> {
+        let path = workspace_path(workspace, &format!("/tags/{}", to_segment(tag)));
+        self.json(Method::DELETE, &path, None::<&()>, Effort::ONCE).await
+    }
+
+    /// The retention rules of a workspace, or those for all.
+    pub async fn retention(&self, workspace: Option<&str>) -> Result<Retention> {
+        self.get(&retention_path(workspace)).await
+    }
+
+    /// Sets the retention rules of a workspace, or those for all.
+    pub async fn set_retention(&self, workspace: Option<&str>, rules: &Rules) -> Result<Retention> {
+        self.json(Method::PUT, &retention_path(workspace), Some(rules), Effort::ONCE).await
+    }
+
+    /// Takes the retention rules of a workspace, or those for all, away.
+    pub async fn clear_retention(&self, workspace: Option<&str>) -> Result<Retention> {
+        self.json(Method::DELETE, &retention_path(workspace), None::<&()>, Effort::ONCE).await
+    }
+}
+
+fn retention_path(workspace: Option<&str>) -> String {
+    workspace.map_or_else(|| "/v1/retention".to_owned(), |name| workspace_path(name, "/retention"))
+}
