@@ -18,7 +18,7 @@ use crate::id::{ObjectId, ObjectKind};
 use crate::objects::{NewObjects, Objects};
 use crate::progress::silent;
 use crate::repo::tests::{HOUR, Mount, TestClock, content, files, note, repo};
-use crate::repo::{CheckOptions, GcOptions, Repo};
+use crate::repo::{CheckOptions, GcOptions, Repo, Severity};
 
 const DELETE_NOW: GcOptions = GcOptions { grace: Duration::ZERO, delete: true, dry_run: false, repack_below_percent: 0 };
 const DELETE_LATER: GcOptions = GcOptions { grace: HOUR, delete: true, dry_run: false, repack_below_percent: 0 };
@@ -35,7 +35,9 @@ async fn pack_rows(repo: &Repo) -> Vec<crate::db::PackRow> {
 
 async fn assert_sound(repo: &Repo) {
     repo.store().forget_cached();
-    let report = repo.check(CheckOptions { full: true }, &silent).await.unwrap();
+    let mut report = repo.check(CheckOptions { full: true }, &silent).await.unwrap();
+    // A copy that was given up is an orphan until its time is over.
+    report.damages.retain(|damage| damage.severity != Severity::Nothing);
     assert_eq!(report.damages, []);
 }
 

@@ -1,13 +1,16 @@
 //! What repair keeps although it lacks something does not stop gc; a head that lacks something does.
 
 use super::*;
+use crate::gc::Surroundings;
+use crate::gc::collector::{Collector, Phase};
+use crate::id::SnapshotId;
 use crate::repair::{RepairOptions, repair};
 
 /// Two versions; the content of the first one is damaged in the bucket.
-async fn damaged() -> (Repo, Arc<TestClock>, ObjectId) {
-    let (repo, clock) = repo().await;
+async fn damaged() -> (Repo, SnapshotId, ObjectId) {
+    let (repo, _) = repo().await;
     let mut mount = Mount::new(&repo, "w").await;
-    mount.write("a", &[content(1, 5000)], note("one")).await.unwrap();
+    let first = mount.write("a", &[content(1, 5000)], note("one")).await.unwrap();
     mount.write("b", &[content(2, 5000)], note("two")).await.unwrap();
     repo.detach(&mount.lease).await.unwrap();
     let mut gone = Mount::new(&repo, "gone").await;
@@ -22,7 +25,7 @@ async fn damaged() -> (Repo, Arc<TestClock>, ObjectId) {
     repo.store().bucket().delete(&name).await.unwrap();
     repo.store().bucket().create(&name, bytes.into()).await.unwrap();
     repo.store().forget_cached();
-    (repo, clock, chunk)
+    (repo, first, chunk)
 }
 
 #[tokio::test]
@@ -64,4 +67,26 @@ async fn a_head_that_lacks_something_stops_gc() {
     let error = repo.gc(DELETE_NOW, &silent).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Corrupt, "{}", error.chain());
     assert_eq!(packs_in_bucket(&repo).await, before);
+}
+
+/// What was marked with a gap is walked again from a head: it may be whole by then.
+#[tokio::test]
+async fn what_comes_back_below_a_known_gap_while_gc_sleeps_stays() {
+    let (repo, first, chunk) = damaged().await;
+    repair(&repo, &RepairOptions { dry_run: false, salvage: None }, &silent).await.unwrap();
+    let mut sleeper = Collector::new(repo.store().clone(), DELETE_NOW, Surroundings::default());
+    while sleeper.phase != Phase::Decide {
+        sleeper.step(&silent).await.unwrap();
+    }
+    let other = repo.beside().await;
+    let mut mount = Mount::new(&other, "short").await;
+    mount.write("x", &[content(1, 5000)], note("back")).await.unwrap();
+    other.detach(&mount.lease).await.unwrap();
+    // From here on, only the snapshot that lacked it leads to it.
+    other.create_workspace("fork", None, Some(first)).await.unwrap();
+    other.delete_workspace(mount.lease.workspace).await.unwrap();
+    while !sleeper.step(&silent).await.unwrap() {}
+    repo.store().forget_cached();
+    assert_eq!(repo.store().read(chunk).await.unwrap(), content(1, 5000));
+    assert_eq!(files(&repo, first).await.unwrap(), [("a".to_owned(), content(1, 5000))]);
 }

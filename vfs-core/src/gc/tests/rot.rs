@@ -6,9 +6,9 @@ use super::*;
 use crate::gc::{GcReport, RetentionRules};
 
 const TURNS: u64 = 200;
-const FILES: usize = 6;
+const FILES: usize = 24;
 const CHUNKS: usize = 10;
-const CHUNK_BYTES: usize = 30_000;
+const CHUNK_BYTES: usize = 12_000;
 /// Between two turns, and the grace period.
 const TURN: Duration = Duration::from_secs(600);
 
@@ -33,6 +33,7 @@ async fn packs_that_rot_slowly_are_copied_in_time() {
     repo.set_retention(None, Some(rules)).await.unwrap();
     let options = GcOptions { grace: TURN, ..GcOptions::default() };
     let (mut worst, mut copied) = (0, 0);
+    let mut at_worst = GcReport::default();
     for turn in 0..TURNS {
         clock.advance(TURN);
         let dice = content(turn + 7, 2);
@@ -41,14 +42,17 @@ async fn packs_that_rot_slowly_are_copied_in_time() {
         mount.write(&format!("f{file}"), &contents[file], note("turn")).await.unwrap();
         let report = repo.gc(options, &silent).await.unwrap();
         copied += report.copied_bytes;
-        worst = worst.max(percent_of_living(&repo, &report).await);
+        let percent = percent_of_living(&repo, &report).await;
+        if percent > worst {
+            (worst, at_worst) = (percent, report);
+        }
     }
-    println!("at worst {worst} % of what lives, {copied} bytes copied");
+    println!("at worst {worst} % of what lives, {copied} bytes copied: {at_worst:?}");
     let head = repo.workspace("w").await.unwrap().head;
     for (name, bytes) in files(&repo, head).await.unwrap() {
         let file: usize = name[1..].parse().unwrap();
         assert!(bytes == contents[file].concat(), "{name}");
     }
     assert_sound(&repo).await;
-    assert!(worst < 120, "at worst {worst} %");
+    assert!(copied > 0 && worst < 120, "at worst {worst} %");
 }
