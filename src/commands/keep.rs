@@ -35,10 +35,7 @@ fn collected(report: &GcReport) -> String {
     if report.waiting_packs > 0 {
         let waiting = packs(report.waiting_packs, report.waiting_bytes);
         let now = if report.dry_run { "would be condemned now" } else { "condemned now" };
-        lines.push(format!(
-            "{waiting} after the grace period, {} of them {now}",
-            print::count(report.condemned_packs)
-        ));
+        lines.push(format!("{waiting} after the grace period, {} of them {now}", print::count(report.condemned_packs)));
     }
     if report.repacked_packs > 0 {
         let would = if report.dry_run { "would copy" } else { "copied" };
@@ -131,9 +128,7 @@ fn listed(tags: &[Tag]) -> String {
 pub(crate) async fn retention(context: &Context, options: RetentionOptions) -> Outcome {
     let client = context.client().await?;
     let (of_workspace, found) = match options {
-        RetentionOptions::Show { workspace } => {
-            (workspace.is_some(), client.retention(workspace.as_deref()).await?)
-        }
+        RetentionOptions::Show { workspace } => (workspace.is_some(), client.retention(workspace.as_deref()).await?),
         RetentionOptions::Clear { workspace } => {
             (workspace.is_some(), client.clear_retention(workspace.as_deref()).await?)
         }
@@ -185,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_report_says_what_went_and_what_waits() {
-        let removed = RemovedRows { workspace: "w".into(), rows: 9, snapshots: vec![SnapshotId::from_bytes([1; 32]); 9] };
+        let removed =
+            RemovedRows { workspace: "w".into(), rows: 9, snapshots: vec![SnapshotId::from_bytes([1; 32]); 9] };
         let report = GcReport {
             deletable_packs: 2,
             deletable_bytes: 2048,

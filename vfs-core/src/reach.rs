@@ -122,7 +122,11 @@ async fn snapshots(
         others.extend(kept.map(|row| row.snapshot));
         for row in side_refs::all(connection, id).await? {
             let is_known = KNOWN_PREFIXES.iter().any(|prefix| row.name.starts_with(prefix));
-            if is_known { incomplete.insert(row.snapshot) } else { others.insert(row.snapshot) };
+            if is_known {
+                incomplete.insert(row.snapshot)
+            } else {
+                others.insert(row.snapshot)
+            };
         }
         others.extend(leases::get(connection, id).await?.map(|lease| lease.base));
     }

@@ -101,8 +101,7 @@ async fn point(
     (from, to): (i64, i64),
     entries: &[&PackEntry],
 ) -> Result<u64> {
-    let mut upsert =
-        Builder::new("INSERT INTO objects (tenant, kind, hash, pack, \"offset\", stored, plain, flags) ");
+    let mut upsert = Builder::new("INSERT INTO objects (tenant, kind, hash, pack, \"offset\", stored, plain, flags) ");
     upsert.push_values(entries, |entry| {
         [
             tenant.into(),

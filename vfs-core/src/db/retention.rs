@@ -10,11 +10,8 @@ fn failed(error: Failure) -> Error {
 
 /// The rules of the repo.
 pub async fn of_repo(connection: &mut Connection, tenant: i64) -> Result<Option<String>> {
-    let row = query("SELECT retention FROM tenants WHERE id = ?")
-        .bind(tenant)
-        .fetch_one(connection)
-        .await
-        .map_err(failed)?;
+    let row =
+        query("SELECT retention FROM tenants WHERE id = ?").bind(tenant).fetch_one(connection).await.map_err(failed)?;
     Columns(&row).optional_text("retention")
 }
 

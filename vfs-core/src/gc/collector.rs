@@ -57,7 +57,10 @@ pub(super) struct Collector {
     rounds: usize,
     plan: retention::Plan,
     listed: HashMap<PackId, u64>,
-    roots: Option<Roots>,
+    /// The generation of the roots that were marked last.
+    generation: u64,
+    /// More was marked since everything was.
+    caught_up: bool,
     marks: Marks,
     /// The counter of moves before the index was read.
     moves: u64,
@@ -67,8 +70,6 @@ pub(super) struct Collector {
     /// Orphans that nobody can register any more.
     dead: Vec<PackId>,
     groups: VecDeque<Group>,
-    /// There are no marks any more: nothing is judged by them.
-    is_overtaken: bool,
     /// Packs that this run has emptied.
     emptied: Vec<PackId>,
     ref_log: Vec<Listed>,
@@ -86,14 +87,14 @@ impl Collector {
             rounds: 0,
             plan: retention::Plan::default(),
             listed: HashMap::new(),
-            roots: None,
+            generation: 0,
+            caught_up: false,
             marks: Marks::default(),
             moves: 0,
             live: Live::default(),
             doomed: Vec::new(),
             dead: Vec::new(),
             groups: VecDeque::new(),
-            is_overtaken: false,
             emptied: Vec::new(),
             ref_log: Vec::new(),
             bundles: Vec::new(),
@@ -103,31 +104,55 @@ impl Collector {
 
     /// Goes one step further; true once there is nothing more to do.
     pub(super) async fn step(&mut self, progress: &OnProgress) -> Result<bool> {
-        let next = match self.phase {
-            Phase::Retain => self.retain(progress).await,
-            Phase::Survey => self.survey().await,
-            Phase::Mark => self.mark(progress).await,
-            Phase::Weigh => self.weigh(progress).await,
-            Phase::Decide => self.decide().await,
-            Phase::CatchUp => self.catch_up(progress).await,
-            Phase::Delete => self.delete(progress).await,
-            Phase::Judge => self.judge().await,
-            Phase::Bury => self.bury(progress).await,
-            Phase::Choose => self.choose(progress).await,
-            Phase::Repack => self.repack(progress).await,
-            Phase::Clear => self.clear().await,
-            Phase::Prune => self.prune(progress).await,
-            Phase::Done => Ok(Phase::Done),
-        };
-        self.phase = match next {
-            Ok(phase) => phase,
-            Err(error) if matches!(self.phase, Phase::Mark | Phase::Weigh | Phase::CatchUp) => {
-                self.excuse(error).await?;
-                Phase::Mark
-            }
-            Err(error) => return Err(error),
+        self.phase = match self.advance(progress).await {
+            Ok(next) => next,
+            Err(error) => self.excuse(error).await?,
         };
         Ok(self.phase == Phase::Done)
+    }
+
+    /// What is missing may have been needed by nothing but a root that is gone by now, and another gc was faster: then
+    /// it is no damage, and the marks are made anew.
+    async fn excuse(&mut self, error: Error) -> Result<Phase> {
+        let next = match self.phase {
+            Phase::Mark | Phase::Weigh | Phase::Decide | Phase::CatchUp => Phase::Mark,
+            Phase::Repack => Phase::Clear,
+            _ => return Err(error),
+        };
+        let missing = matches!(error.kind(), Kind::Corrupt | Kind::NotFound);
+        if !missing || self.rounds >= GC_ROUNDS_MAX || !self.is_stale().await? {
+            return Err(error);
+        }
+        self.rounds += 1;
+        if next == Phase::Mark {
+            (self.marks, self.live) = (Marks::default(), Live::default());
+        }
+        Ok(next)
+    }
+
+    /// Whether the marks may hold what is not reachable any more.
+    async fn is_stale(&self) -> Result<bool> {
+        let mut connection = self.store.database().read().await?;
+        Ok(self.caught_up || Roots::generation(&mut connection).await? != self.generation)
+    }
+
+    async fn advance(&mut self, progress: &OnProgress) -> Result<Phase> {
+        Ok(match self.phase {
+            Phase::Retain => self.retain(progress).await?,
+            Phase::Survey => self.survey().await?,
+            Phase::Mark => self.mark(progress).await?,
+            Phase::Weigh => self.weigh(progress).await?,
+            Phase::Decide => self.decide().await?,
+            Phase::CatchUp => self.catch_up(progress).await?,
+            Phase::Delete => self.delete(progress).await?,
+            Phase::Judge => self.judge().await?,
+            Phase::Bury => self.bury(progress).await?,
+            Phase::Choose => self.choose(progress).await?,
+            Phase::Repack => self.repack(progress).await?,
+            Phase::Clear => self.clear().await?,
+            Phase::Prune => self.prune(progress).await?,
+            Phase::Done => Phase::Done,
+        })
     }
 
     pub(super) fn report(self) -> GcReport {
@@ -181,8 +206,9 @@ impl Collector {
 
     async fn mark(&mut self, progress: &OnProgress) -> Result<Phase> {
         let roots = self.read_roots().await?;
+        (self.generation, self.caught_up) = (roots.generation, false);
         self.report.roots = roots.count();
-        self.marks.add(&self.store, self.roots.insert(roots), None, progress).await?;
+        self.marks.add(&self.store, &roots, None, progress).await?;
         Ok(Phase::Weigh)
     }
 
@@ -199,8 +225,7 @@ impl Collector {
     async fn outdated(&mut self, connection: &mut Connection) -> Result<Option<Phase>> {
         let again = if moves(connection).await? != self.moves {
             Phase::Weigh
-        } else if !sabotaged!(SkipGenerationCheck)
-            && self.roots.as_ref().map(|roots| roots.generation) != Some(Roots::generation(connection).await?) {
+        } else if !sabotaged!(SkipGenerationCheck) && Roots::generation(connection).await? != self.generation {
             Phase::CatchUp
         } else {
             return Ok(None);
@@ -214,30 +239,12 @@ impl Collector {
 
     async fn catch_up(&mut self, progress: &OnProgress) -> Result<Phase> {
         let roots = self.read_roots().await?;
-        let mut new = Vec::new();
+        (self.generation, self.caught_up) = (roots.generation, true);
         self.report.roots = roots.count();
-        self.marks.add(&self.store, self.roots.insert(roots), Some(&mut new), progress).await?;
+        let mut new = Vec::new();
+        self.marks.add(&self.store, &roots, Some(&mut new), progress).await?;
         self.live.add_marked(&self.store, &new).await?;
         Ok(Phase::Decide)
-    }
-
-    /// What was reachable when the roots were read may be gone since, deleted with its workspace and taken by another gc:
-    /// then all marks are made anew. Anything else is damage.
-    async fn excuse(&mut self, error: Error) -> Result<()> {
-        let before = self.roots.as_ref().map(|roots| roots.generation);
-        let now = {
-            let mut connection = self.store.database().read().await?;
-            Roots::generation(&mut connection).await?
-        };
-        if !matches!(error.kind(), Kind::Corrupt | Kind::NotFound) || before.is_none_or(|before| before == now) {
-            return Err(error);
-        }
-        self.rounds += 1;
-        if self.rounds > GC_ROUNDS_MAX {
-            return Err(overtaken(GC_ROUNDS_MAX));
-        }
-        (self.marks, self.live) = Default::default();
-        Ok(())
     }
 
     /// Decides on every pack of the index, in the transaction that proves the marks to be current.
@@ -395,11 +402,7 @@ impl Collector {
                 Some(Phase::Weigh) => break,
                 Some(_) => {
                     drop(transaction);
-                    if let Err(error) = self.catch_up(progress).await {
-                        self.excuse(error).await?;
-                        self.is_overtaken = true;
-                        break;
-                    }
+                    self.catch_up(progress).await?;
                 }
             }
         }
@@ -438,11 +441,9 @@ impl Collector {
 impl Collector {
     /// Bundles are copies: one that goes too early costs a mount some requests.
     async fn prune_bundles(&mut self, progress: &OnProgress) -> Result<()> {
-        if self.is_overtaken {
-            return Ok(());
-        }
-        let listed = std::mem::take(&mut self.bundles).into_iter();
-        let gone = listed.filter(|(snapshot, _)| !self.marks.contains(&(*snapshot).into()));
+        let gone = std::mem::take(&mut self.bundles)
+            .into_iter()
+            .filter(|(snapshot, _)| !self.marks.contains(&(*snapshot).into()));
         for (snapshot, size) in gone {
             if self.options.delete && !self.options.dry_run {
                 bundles::remove(&self.store, snapshot).await?;

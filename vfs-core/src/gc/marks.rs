@@ -167,11 +167,7 @@ enum Gaps {
 
 /// Reads objects, neighbours in one request, at most [`GC_READ_BYTES`] of them (one at least); the others go back to
 /// those that wait. What another gc moves meanwhile is located anew.
-async fn read(
-    store: &Store,
-    ids: Vec<ObjectId>,
-    waiting: &mut Vec<ObjectId>,
-) -> Result<Vec<(ObjectId, bytes::Bytes)>> {
+async fn read(store: &Store, ids: Vec<ObjectId>, waiting: &mut Vec<ObjectId>) -> Result<Vec<(ObjectId, bytes::Bytes)>> {
     let mut locations = locate(store, &ids).await?;
     locations.sort_unstable_by_key(|location| (location.pack, location.entry.offset));
     let mut plain_bytes = 0;
@@ -286,11 +282,7 @@ impl Live {
 }
 
 /// Goes through the index, page by page: memory stays the same whatever its size.
-pub(super) async fn each_object(
-    store: &Store,
-    progress: &OnProgress,
-    mut found: impl FnMut(&Location),
-) -> Result<()> {
+pub(super) async fn each_object(store: &Store, progress: &OnProgress, mut found: impl FnMut(&Location)) -> Result<()> {
     let mut done = 0;
     for kind in [ObjectKind::Chunk, ObjectKind::Blob, ObjectKind::Tree, ObjectKind::Snapshot] {
         let mut after = None;

@@ -31,11 +31,7 @@ struct Strangers {
     noted: HashMap<PackId, OrphanRow>,
 }
 
-async fn strangers(
-    connection: &mut Connection,
-    store: &Store,
-    listed: &HashMap<PackId, u64>,
-) -> Result<Strangers> {
+async fn strangers(connection: &mut Connection, store: &Store, listed: &HashMap<PackId, u64>) -> Result<Strangers> {
     let known: HashSet<PackId> =
         packs::all(connection, store.tenant_number()).await?.into_iter().map(|row| row.id).collect();
     let noted = orphans::all(connection).await?.into_iter().map(|row| (row.id, row)).collect();

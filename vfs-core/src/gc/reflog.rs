@@ -104,11 +104,7 @@ fn is_over(entry: &Entry, rows: Option<&Rows>, has_end: bool) -> bool {
 }
 
 /// `None` if there is no such workspace.
-async fn rows(
-    store: &Store,
-    workspace: WorkspaceId,
-    excluded: &HashSet<(WorkspaceId, u64)>,
-) -> Result<Option<Rows>> {
+async fn rows(store: &Store, workspace: WorkspaceId, excluded: &HashSet<(WorkspaceId, u64)>) -> Result<Option<Rows>> {
     let mut connection = store.database().read().await?;
     if workspaces::by_id(&mut connection, store.tenant_number(), workspace).await?.is_none() {
         return Ok(None);

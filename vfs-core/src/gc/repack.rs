@@ -50,18 +50,13 @@ pub(super) struct Group {
 /// without anything alive are not among them: they are condemned.
 pub(super) fn choose(rows: impl Iterator<Item = PackRow>, live: &Live, below_percent: u8) -> Vec<Source> {
     let mut sources: Vec<Source> = rows
-        .map(|row| Source {
-            id: row.id,
-            class: row.class,
-            size: row.size,
-            objects: row.objects,
-            live: live.of(row.id),
-        })
+        .map(|row| Source { id: row.id, class: row.class, size: row.size, objects: row.objects, live: live.of(row.id) })
         .filter(|source| source.live.objects > 0)
         .filter(|source| source.live.objects < source.objects)
         .collect();
     sources.sort_by(|a, b| {
-        let (left, right) = (u128::from(a.live.bytes) * u128::from(b.size), u128::from(b.live.bytes) * u128::from(a.size));
+        let (left, right) =
+            (u128::from(a.live.bytes) * u128::from(b.size), u128::from(b.live.bytes) * u128::from(a.size));
         left.cmp(&right).then(a.id.cmp(&b.id))
     });
     let is_below =

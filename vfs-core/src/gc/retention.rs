@@ -50,11 +50,15 @@ pub(crate) fn check(rules: &RetentionRules) -> Result<()> {
         let message = format!("a rule keeps from 1 to {RETENTION_KEEP_MAX} snapshots, not {number}");
         return Err(Error::new(Kind::Invalid, message));
     }
-    if let Some(seconds) = rules.keep_within_s.filter(|seconds| !(1..=RETENTION_WITHIN_MAX.as_secs()).contains(seconds)) {
+    if let Some(seconds) = rules.keep_within_s.filter(|seconds| !(1..=RETENTION_WITHIN_MAX.as_secs()).contains(seconds))
+    {
         return Err(Error::new(Kind::Invalid, format!("a rule keeps from 1 second to 1,000 years, not {seconds} s")));
     }
     if *rules == RetentionRules::default() {
-        return Err(Error::new(Kind::Invalid, "rules that keep nothing: take them away instead (then everything stays)"));
+        return Err(Error::new(
+            Kind::Invalid,
+            "rules that keep nothing: take them away instead (then everything stays)",
+        ));
     }
     Ok(())
 }

@@ -20,7 +20,8 @@ use crate::progress::silent;
 use crate::repo::tests::{HOUR, Mount, TestClock, content, files, note, repo};
 use crate::repo::{CheckOptions, GcOptions, Repo, Severity};
 
-const DELETE_NOW: GcOptions = GcOptions { grace: Duration::ZERO, delete: true, dry_run: false, repack_below_percent: 0 };
+const DELETE_NOW: GcOptions =
+    GcOptions { grace: Duration::ZERO, delete: true, dry_run: false, repack_below_percent: 0 };
 const DELETE_LATER: GcOptions = GcOptions { grace: HOUR, delete: true, dry_run: false, repack_below_percent: 0 };
 const LOOK: GcOptions = GcOptions { grace: HOUR, delete: false, dry_run: false, repack_below_percent: 0 };
 

@@ -406,7 +406,9 @@ impl Repo {
     #[cfg(test)]
     pub(crate) async fn beside(&self) -> Repo {
         let (database, bucket) = (self.database().clone(), self.store().bucket().clone());
-        open::assemble(database, bucket, "memory:///", self.inner.clock.clone(), None).await.expect("because it is open")
+        open::assemble(database, bucket, "memory:///", self.inner.clock.clone(), None)
+            .await
+            .expect("because it is open")
     }
 
     pub(crate) fn database(&self) -> &Database {

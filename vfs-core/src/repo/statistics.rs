@@ -120,8 +120,11 @@ impl Repo {
         let heads: Vec<SnapshotId> =
             self.list_workspaces().await?.into_iter().map(|workspace| workspace.head).collect();
         let mut connection = self.database().read().await?;
-        let kept: Vec<SnapshotId> =
-            Roots::read(&mut connection, self.inner.tenant_number, &HashSet::new()).await?.snapshots.into_iter().collect();
+        let kept: Vec<SnapshotId> = Roots::read(&mut connection, self.inner.tenant_number, &HashSet::new())
+            .await?
+            .snapshots
+            .into_iter()
+            .collect();
         let last_gc = meta::get(&mut connection, LAST_GC).await?;
         drop(connection);
         let index = self.store().index_totals().await?;

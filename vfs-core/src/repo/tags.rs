@@ -47,7 +47,10 @@ impl Repo {
             None => {}
         }
         if side_refs::count(&mut transaction, workspace, TAG).await? >= TAGS_MAX {
-            return Err(Error::new(Kind::LimitExceeded, format!("a workspace has at most {TAGS_MAX} tags: remove some")));
+            return Err(Error::new(
+                Kind::LimitExceeded,
+                format!("a workspace has at most {TAGS_MAX} tags: remove some"),
+            ));
         }
         side_refs::put(&mut transaction, &row).await?;
         counters::take(&mut transaction, counters::ROOTS, 0, 1).await?;

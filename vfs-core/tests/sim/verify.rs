@@ -10,7 +10,7 @@ use object_store::path::Path;
 use vfs_core::documents::{Scope, Within};
 use vfs_core::id::SnapshotId;
 use vfs_core::progress::silent;
-use vfs_core::repo::{CheckOptions, GcReport, Repo, WorkspaceInfo};
+use vfs_core::repo::{CheckOptions, GcReport, Repo, Severity, WorkspaceInfo};
 
 use crate::client::collecting;
 use crate::files::{Files, files};
@@ -33,7 +33,9 @@ pub(crate) async fn all(repo: &Repo, model: &Model) {
         }
     }
     documents(repo, model).await;
-    let report = repo.check(CheckOptions { full: true }, &silent).await.unwrap();
+    let mut report = repo.check(CheckOptions { full: true }, &silent).await.unwrap();
+    // What a publish that was refused has uploaded waits for gc; `garbage_goes` looks whether it goes.
+    report.damages.retain(|damage| damage.severity != Severity::Nothing);
     assert!(report.damages.is_empty(), "check found damage: {:#?}", report.damages);
 }
 

@@ -161,7 +161,11 @@ async fn a_dry_run_changes_nothing_and_says_exactly_what_will_happen() {
     repo.detach(&mount.lease).await.unwrap();
     repo.detach(&gone.lease).await.unwrap();
     repo.delete_workspace(gone.lease.workspace).await.unwrap();
-    repo.store().bucket().create(&repo.store().pack_name(crate::id::PackId::from_bytes([3; 32])), "x".into()).await.unwrap();
+    repo.store()
+        .bucket()
+        .create(&repo.store().pack_name(crate::id::PackId::from_bytes([3; 32])), "x".into())
+        .await
+        .unwrap();
     repo.set_retention(None, Some(last(2))).await.unwrap();
     let before = everything(&repo).await;
     let dry = repo.gc(DRY, &silent).await.unwrap();

@@ -69,6 +69,7 @@ async fn without_grace_the_old_pack_goes_at_once() {
 #[tokio::test]
 async fn a_publish_that_counted_on_an_emptied_pack_begins_again() {
     let (repo, _, _, chunk, old) = mostly_garbage().await;
+    repo.gc(GcOptions { repack_below_percent: 0, ..REPACK }, &silent).await.unwrap();
     let other = repo.beside().await;
     let mut mount = Mount::new(&other, "w").await;
     // This engine pins nothing of what the other one counts on.

@@ -61,7 +61,16 @@ async fn what_a_publish_makes_alive_while_a_repack_sleeps_is_not_left_behind() {
 
 #[tokio::test]
 async fn a_gc_that_slept_before_it_deletes_takes_no_pack_that_is_needed() {
-    for phase in [Phase::Mark, Phase::Weigh, Phase::Decide, Phase::Delete, Phase::Judge, Phase::Bury, Phase::Repack, Phase::Prune] {
+    for phase in [
+        Phase::Mark,
+        Phase::Weigh,
+        Phase::Decide,
+        Phase::Delete,
+        Phase::Judge,
+        Phase::Bury,
+        Phase::Repack,
+        Phase::Prune,
+    ] {
         let HalfDead { repo, clock, .. } = half_dead().await;
         repo.gc(DELETE_LATER, &silent).await.unwrap();
         clock.advance(HOUR * 2);
@@ -97,4 +106,3 @@ async fn what_another_gc_took_while_this_one_marked_is_no_damage() {
         assert_sound(&repo).await;
     }
 }
-

@@ -206,7 +206,9 @@ async fn a_publish_that_nobody_ends_is_forgotten() {
     repo.inner.sessions.get_for_tests(mount.lease.workspace).1.flush_for_tests().await;
     assert!(!repo.store().pins().all().is_empty());
     clock.advance(crate::limits::PUBLISH_IDLE);
-    repo.gc(GcOptions { grace: Duration::ZERO, delete: true, ..GcOptions::default() }, &crate::progress::silent).await.unwrap();
+    repo.gc(GcOptions { grace: Duration::ZERO, delete: true, ..GcOptions::default() }, &crate::progress::silent)
+        .await
+        .unwrap();
     assert!(repo.store().pins().all().is_empty());
     assert_eq!(kind(mount.commit(note("late")).await), Some(Kind::Conflict));
     mount.write("a", &[content(1, 5000)], note("begun again")).await.unwrap();
