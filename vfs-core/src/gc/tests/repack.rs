@@ -147,7 +147,7 @@ async fn two_gcs_that_copy_the_same_pack_are_harmless() {
 
 #[tokio::test]
 async fn a_row_that_points_elsewhere_by_now_is_left_alone() {
-    let (repo, clock) = repo().await;
+    let (repo, _) = repo().await;
     let bytes = [content(1, 900), content(2, 900)];
     let ids: Vec<ObjectId> = bytes.iter().map(|bytes| repo.store().key().chunk_id(bytes).into()).collect();
     let mut packs = Vec::new();
