@@ -204,6 +204,9 @@ pub const GC_RELOCATE_MAX: usize = 3;
 pub const GC_ROWS_SHOWN_MAX: usize = 1000;
 /// Packs are copied unless at least this much of them is alive, in percent: on average half of what is read is freed.
 pub const REPACK_BELOW_PERCENT: u8 = 50;
+/// … and others until the garbage beside living objects is at most this much of what lives: half-dead packs alone would let
+/// a bucket grow to twice its content, and with less than this gc would copy all the time.
+pub const GARBAGE_PERCENT: u64 = 10;
 /// Living bytes that one run copies: some minutes on a near bucket; the next run goes on.
 pub const REPACK_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Objects of the packs that one run copies or drops: some 100 bytes each in memory.

@@ -62,6 +62,9 @@ fn links_of_node(node: &Node, name: Option<&Name>, found: &mut Vec<Link>) {
     }
 }
 
+/// Side refs whose snapshots are known to be incomplete: what repair and rebuild keep. Nobody is alarmed for them.
+pub(crate) const KNOWN_PREFIXES: [&str; 2] = ["damaged/", "rebuilt/"];
+
 /// What everything is marked from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Roots {
@@ -69,6 +72,8 @@ pub(crate) struct Roots {
     pub(crate) generation: u64,
     /// Heads, histories, side refs and the bases of leases.
     pub(crate) snapshots: HashSet<SnapshotId>,
+    /// What repair and rebuild keep as side refs although it lacks something, whoever else names it; never a head.
+    pub(crate) incomplete: HashSet<SnapshotId>,
 }
 
 impl Roots {
@@ -82,7 +87,7 @@ impl Roots {
             // The generation first: what changes while we read shows in it later.
             let generation = Roots::generation(connection).await?;
             match snapshots(connection, tenant, without).await {
-                Ok(snapshots) => return Ok(Roots { generation, snapshots }),
+                Ok((snapshots, incomplete)) => return Ok(Roots { generation, snapshots, incomplete }),
                 // A workspace that was deleted between two of our queries is no damage.
                 Err(error) if error.kind() == Kind::NotFound && Roots::generation(connection).await? != generation => {}
                 Err(error) => return Err(error),
@@ -91,26 +96,42 @@ impl Roots {
         Err(Error::new(Kind::Busy, "workspaces were deleted all the while: try again"))
     }
 
+    /// How many they are.
+    pub(crate) fn count(&self) -> u64 {
+        (self.snapshots.len() + self.incomplete.len()) as u64
+    }
+
     /// The present generation.
     pub(crate) async fn generation(connection: &mut Connection) -> Result<u64> {
         counters::get(connection, counters::ROOTS, 0).await
     }
 }
 
+/// What must be whole, and what need not be.
 async fn snapshots(
     connection: &mut Connection,
     tenant: i64,
     without: &HashSet<(WorkspaceId, u64)>,
-) -> Result<HashSet<SnapshotId>> {
-    let mut snapshots = HashSet::new();
+) -> Result<(HashSet<SnapshotId>, HashSet<SnapshotId>)> {
+    let (mut heads, mut others, mut incomplete) = (HashSet::new(), HashSet::new(), HashSet::new());
     for workspace in workspaces::all(connection, tenant).await? {
         let id = workspace.id;
-        snapshots.insert(refs::get(connection, id).await?.snapshot);
+        heads.insert(refs::get(connection, id).await?.snapshot);
         let rows = history::newest(connection, id, true, u64::MAX).await?;
         let kept = rows.into_iter().filter(|row| without.is_empty() || !without.contains(&(id, row.sequence)));
-        snapshots.extend(kept.map(|row| row.snapshot));
-        snapshots.extend(side_refs::all(connection, id).await?.into_iter().map(|row| row.snapshot));
-        snapshots.extend(leases::get(connection, id).await?.map(|lease| lease.base));
+        others.extend(kept.map(|row| row.snapshot));
+        for row in side_refs::all(connection, id).await? {
+            let is_known = KNOWN_PREFIXES.iter().any(|prefix| row.name.starts_with(prefix));
+            if is_known {
+                incomplete.insert(row.snapshot)
+            } else {
+                others.insert(row.snapshot)
+            };
+        }
+        others.extend(leases::get(connection, id).await?.map(|lease| lease.base));
     }
-    Ok(snapshots)
+    incomplete.retain(|snapshot| !heads.contains(snapshot));
+    others.retain(|snapshot| !incomplete.contains(snapshot));
+    heads.extend(others);
+    Ok((heads, incomplete))
 }

@@ -25,6 +25,7 @@ use crate::error::{Kind, Result};
 use crate::id::{ObjectId, PackId, SnapshotId};
 use crate::limits::CHECK_ROUNDS_MAX;
 use crate::progress::OnProgress;
+use crate::reach::KNOWN_PREFIXES;
 use crate::store::Store;
 pub(crate) use packs::verify_all;
 use reached::Reached;
@@ -33,9 +34,6 @@ pub use share::Share;
 
 /// A snapshot and the workspaces whose histories hold it.
 type Roots = BTreeMap<SnapshotId, Vec<String>>;
-
-/// Side refs whose snapshots are known to be incomplete: what repair and rebuild keep. Nobody is alarmed for them.
-pub(crate) const KNOWN_PREFIXES: [&str; 2] = ["damaged/", "rebuilt/"];
 
 /// How check works.
 #[derive(Debug, Clone, Copy)]

@@ -207,8 +207,8 @@ impl Collector {
     async fn mark(&mut self, progress: &OnProgress) -> Result<Phase> {
         let roots = self.read_roots().await?;
         (self.generation, self.caught_up) = (roots.generation, false);
-        self.report.roots = roots.snapshots.len() as u64;
-        self.marks.add(&self.store, roots.snapshots, None, progress).await?;
+        self.report.roots = roots.count();
+        self.marks.add(&self.store, &roots, None, progress).await?;
         Ok(Phase::Weigh)
     }
 
@@ -240,9 +240,9 @@ impl Collector {
     async fn catch_up(&mut self, progress: &OnProgress) -> Result<Phase> {
         let roots = self.read_roots().await?;
         (self.generation, self.caught_up) = (roots.generation, true);
-        self.report.roots = roots.snapshots.len() as u64;
+        self.report.roots = roots.count();
         let mut new = Vec::new();
-        self.marks.add(&self.store, roots.snapshots, Some(&mut new), progress).await?;
+        self.marks.add(&self.store, &roots, Some(&mut new), progress).await?;
         self.live.add_marked(&self.store, &new).await?;
         Ok(Phase::Decide)
     }

@@ -5,10 +5,10 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::db::{Location, copies};
 use crate::error::{Error, Kind, Result};
-use crate::id::{ObjectId, ObjectKind, PackId, SnapshotId};
+use crate::id::{ObjectId, ObjectKind, PackId};
 use crate::limits::{GC_PAGE, GC_READ_BYTES, GC_RELOCATE_MAX, LOOKUP_MAX, WALK_BATCH};
 use crate::progress::{OnProgress, Progress};
-use crate::reach::links;
+use crate::reach::{Roots, links};
 use crate::store::Store;
 
 /// Ids that were reached, as the first 16 of their 32 bytes: half the memory for each of what may be a billion.
@@ -16,8 +16,18 @@ use crate::store::Store;
 /// If two objects shared these bytes, the second would count as reached without being walked, and what only it leads to
 /// would be deleted. They do not: ids are BLAKE3 under a key that nobody outside knows and that differs for each kind, so
 /// they are 128 random bits to whoever chooses the content. Among 2^30 objects, two meet with a chance of 2^-69.
+///
+/// What repair and rebuild keep as known to be incomplete is marked as far as it is there, and apart: a publish may bring
+/// back what it lacked, and then the walk from the new head must not stop at what was reached with gaps.
 #[derive(Default)]
-pub(super) struct Marks(HashSet<u128, BuildHasherDefault<Truncated>>);
+pub(super) struct Marks {
+    /// Reached, with everything it leads to.
+    whole: Ids,
+    /// Reached only from snapshots that are known to be incomplete.
+    partial: Ids,
+}
+
+type Ids = HashSet<u128, BuildHasherDefault<Truncated>>;
 
 /// The ids are random: any of their bits are a good hash.
 #[derive(Default)]
@@ -47,48 +57,112 @@ fn short(id: &ObjectId) -> u128 {
 
 impl Marks {
     pub(super) fn len(&self) -> u64 {
-        self.0.len() as u64
+        (self.whole.len() + self.partial.len()) as u64
     }
 
     pub(super) fn contains(&self, id: &ObjectId) -> bool {
-        self.0.contains(&short(id))
+        let id = short(id);
+        self.whole.contains(&id) || self.partial.contains(&id)
     }
 
-    /// Marks everything that leads from snapshots; what is new is put into `new` where that is asked for. Any object
-    /// that cannot be read is an error.
+    /// Marks everything that leads from the roots; what is new is put into `new` where that is asked for. Any object that
+    /// cannot be read is an error; so is one that the index lacks, except below snapshots known to be incomplete.
     pub(super) async fn add(
         &mut self,
         store: &Store,
-        roots: impl IntoIterator<Item = SnapshotId>,
+        roots: &Roots,
         mut new: Option<&mut Vec<ObjectId>>,
         progress: &OnProgress,
     ) -> Result<()> {
-        let mut waiting: Vec<ObjectId> = roots.into_iter().map(ObjectId::from).collect();
-        waiting.retain(|id| self.0.insert(short(id)));
-        if let Some(new) = &mut new {
-            new.extend(&waiting);
+        for (snapshots, gaps) in [(&roots.snapshots, Gaps::Refused), (&roots.incomplete, Gaps::Known)] {
+            let ids = snapshots.iter().copied().map(ObjectId::from).collect();
+            self.walk(store, ids, gaps, new.as_deref_mut(), progress).await?;
         }
+        if let Some(new) = new {
+            new.retain(|id| self.contains(id));
+        }
+        Ok(())
+    }
+
+    async fn walk(
+        &mut self,
+        store: &Store,
+        mut waiting: Vec<ObjectId>,
+        gaps: Gaps,
+        mut new: Option<&mut Vec<ObjectId>>,
+        progress: &OnProgress,
+    ) -> Result<()> {
+        waiting.retain(|id| self.insert(id, gaps, new.as_deref_mut()));
+        let mut chunks = Vec::new();
         while !waiting.is_empty() {
             // From the end: depth first, so that few wait.
-            let batch = waiting.split_off(waiting.len().saturating_sub(WALK_BATCH));
+            let mut batch = waiting.split_off(waiting.len().saturating_sub(WALK_BATCH));
+            if gaps == Gaps::Known {
+                batch = self.without_lost(store, batch).await?;
+            }
             for (id, bytes) in read(store, batch, &mut waiting).await? {
                 let damaged = |error: Error| Error::corrupt(format!("{id} cannot be understood")).because(error);
                 for (child, _) in links(id, &bytes).map_err(damaged)? {
-                    if !self.0.insert(short(&child)) {
+                    if !self.insert(&child, gaps, new.as_deref_mut()) {
                         continue;
                     }
-                    if let Some(new) = &mut new {
-                        new.push(child);
-                    }
-                    if child.kind != ObjectKind::Chunk {
-                        waiting.push(child);
+                    match child.kind {
+                        ObjectKind::Chunk if gaps == Gaps::Known => chunks.push(child),
+                        ObjectKind::Chunk => {}
+                        _ => waiting.push(child),
                     }
                 }
+            }
+            while chunks.len() >= LOOKUP_MAX || (waiting.is_empty() && !chunks.is_empty()) {
+                let part = chunks.split_off(chunks.len().saturating_sub(LOOKUP_MAX));
+                self.without_lost(store, part).await?;
             }
             progress(Progress { what: "reachable objects", done: self.len(), total: None });
         }
         Ok(())
     }
+
+    /// Marks one; whether it is to be walked.
+    fn insert(&mut self, id: &ObjectId, gaps: Gaps, new: Option<&mut Vec<ObjectId>>) -> bool {
+        let short = short(id);
+        let (walks, is_new) = match gaps {
+            Gaps::Refused => {
+                let is_new = !self.partial.remove(&short);
+                let walks = self.whole.insert(short);
+                (walks, walks && is_new)
+            }
+            Gaps::Known => {
+                let walks = !self.whole.contains(&short) && self.partial.insert(short);
+                (walks, walks)
+            }
+        };
+        if let Some(new) = new.filter(|_| is_new) {
+            new.push(*id);
+        }
+        walks
+    }
+
+    /// Takes the mark from what the index lacks; returns the others.
+    async fn without_lost(&mut self, store: &Store, mut ids: Vec<ObjectId>) -> Result<Vec<ObjectId>> {
+        let located = store.locate(&ids).await?;
+        ids.retain(|id| {
+            let is_there = located.contains_key(id);
+            if !is_there {
+                self.partial.remove(&short(id));
+            }
+            is_there
+        });
+        Ok(ids)
+    }
+}
+
+/// What it means that the index lacks an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gaps {
+    /// Damage: nothing is deleted.
+    Refused,
+    /// The snapshot is kept as incomplete.
+    Known,
 }
 
 /// Reads objects, neighbours in one request, at most [`GC_READ_BYTES`] of them (one at least); the others go back to

@@ -59,7 +59,9 @@ pub(super) async fn judge(
         let over = count(id, noted.get(&id), options, listed, report, now);
         orphans::note(&mut transaction, id, now).await?;
         if over && options.delete && !pinned.contains(&id) {
-            orphans::kill(&mut transaction, id).await?;
+            if !sabotaged!(OrphanWithoutDead) {
+                orphans::kill(&mut transaction, id).await?;
+            }
             dead.push(id);
         }
     }

@@ -13,7 +13,7 @@ use crate::db::{Location, PackRow, Transaction, copies, counters};
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectId, PackId};
 use crate::limits::{
-    GC_READ_BYTES, PACK_OBJECTS_TARGET, PACK_TARGET, REPACK_BYTES_MAX, REPACK_OBJECTS_MAX, UPLOAD_PART,
+    GARBAGE_PERCENT, GC_READ_BYTES, PACK_OBJECTS_TARGET, PACK_TARGET, REPACK_BYTES_MAX, REPACK_OBJECTS_MAX, UPLOAD_PART,
 };
 use crate::pack::{Pack, PackClass, PackWriter, Stored};
 use crate::progress::{OnProgress, Progress};
@@ -29,6 +29,12 @@ pub(super) struct Source {
     pub(super) live: Part,
 }
 
+impl Source {
+    fn garbage(&self) -> u64 {
+        self.size.saturating_sub(self.live.bytes)
+    }
+}
+
 /// Packs whose living objects go to one new pack.
 pub(super) struct Group {
     class: PackClass,
@@ -39,16 +45,31 @@ pub(super) struct Group {
     rest: Vec<(PackId, ObjectId)>,
 }
 
-/// Chooses packs of which less than `below_percent` is alive, those with the most garbage first, as many as one run may
-/// copy. Packs without anything alive are not among them: they are condemned.
+/// Chooses packs of which less than `below_percent` is alive, and others while all garbage together is more than
+/// [`GARBAGE_PERCENT`] of what lives; those with the largest share of garbage first, as many as one run may copy. Packs
+/// without anything alive are not among them: they are condemned.
 pub(super) fn choose(rows: impl Iterator<Item = PackRow>, live: &Live, below_percent: u8) -> Vec<Source> {
     let mut sources: Vec<Source> = rows
         .map(|row| Source { id: row.id, class: row.class, size: row.size, objects: row.objects, live: live.of(row.id) })
         .filter(|source| source.live.objects > 0)
-        .filter(|source| u128::from(source.live.bytes) * 100 < u128::from(source.size) * u128::from(below_percent))
         .filter(|source| source.live.objects < source.objects)
         .collect();
-    sources.sort_by_key(|source| (std::cmp::Reverse(source.size - source.live.bytes.min(source.size)), source.id));
+    sources.sort_by(|a, b| {
+        let (left, right) =
+            (u128::from(a.live.bytes) * u128::from(b.size), u128::from(b.live.bytes) * u128::from(a.size));
+        left.cmp(&right).then(a.id.cmp(&b.id))
+    });
+    let is_below =
+        |source: &Source| u128::from(source.live.bytes) * 100 < u128::from(source.size) * u128::from(below_percent);
+    let mut garbage: u64 = sources.iter().map(Source::garbage).sum();
+    let tolerated = live.living.bytes / 100 * GARBAGE_PERCENT;
+    let wanted = sources.iter().take_while(|source| {
+        let wanted = is_below(source) || garbage > tolerated;
+        garbage -= source.garbage();
+        wanted
+    });
+    let wanted = wanted.count();
+    sources.truncate(wanted);
     let (mut bytes, mut objects) = (0, 0);
     let mut fits = |source: &Source| {
         bytes += source.live.bytes;

@@ -1,6 +1,7 @@
 //! Retention: which rows of a history stay. Without rules, all of them.
 //!
-//! The rules are those of restic's `forget`: each keeps some rows, and what none keeps goes. Rows are looked at from the
+//! The rules are those of restic's `forget`: each keeps some rows, and what none keeps goes; a rule that has more to give
+//! than there are hours, days or weeks keeps the oldest row too. Rows are looked at from the
 //! newest to the oldest. Whatever the rules say, these stay: the head, the newest named row, rows whose snapshot has a
 //! side ref, the base of a lease, and, while somebody holds the workspace, the row before the head (its holder may
 //! still ask what became of its last publish, decision 0007).
@@ -101,6 +102,7 @@ struct Keepers {
     last_left: u64,
     within: Option<i128>,
     spans: [Span; 3],
+    oldest: Option<u64>,
 }
 
 struct Span {
@@ -127,6 +129,7 @@ impl Keepers {
                 span(rules.keep_daily, DAY_S, 0),
                 span(rules.keep_weekly, 7 * DAY_S, DAYS_BEFORE_THURSDAY * DAY_S),
             ],
+            oldest: rows.last().map(|row| row.sequence),
         }
     }
 
@@ -138,7 +141,7 @@ impl Keepers {
         }
         for span in &mut self.spans {
             let number = (row.time.seconds + span.offset_s).div_euclid(span.length_s);
-            if span.left > 0 && span.seen.insert(number) {
+            if span.left > 0 && (span.seen.insert(number) || self.oldest == Some(row.sequence)) {
                 span.left -= 1;
                 kept = true;
             }

@@ -1,9 +1,12 @@
 //! gc: what is reachable stays, whatever happens meanwhile; what is not goes, after its time.
 
 mod closed;
+mod gaps;
 mod keep;
 mod repack;
+mod rot;
 mod schedules;
+mod sleepers;
 mod turns;
 
 use std::sync::Arc;

@@ -12,6 +12,8 @@ pub enum Sabotage {
     SkipGenerationCheck,
     /// An error of a list means that nothing more is there, and a list is believed.
     ListErrorAsEmpty,
+    /// gc deletes orphans without saying first that nobody may register them.
+    OrphanWithoutDead,
     /// A publish is answered before its transaction is committed.
     AnswerBeforeCommit,
     /// A ref moves whatever it points at.
@@ -22,10 +24,11 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 6] = [
+    pub const ALL: [Sabotage; 7] = [
         Sabotage::SkipRevive,
         Sabotage::SkipGenerationCheck,
         Sabotage::ListErrorAsEmpty,
+        Sabotage::OrphanWithoutDead,
         Sabotage::AnswerBeforeCommit,
         Sabotage::SkipCompareAndSet,
         Sabotage::IndexBeforeUpload,

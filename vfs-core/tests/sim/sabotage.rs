@@ -50,6 +50,14 @@ fn a_gc_that_believes_a_failed_list_is_caught() {
 }
 
 #[test]
+fn a_gc_that_deletes_orphans_unannounced_is_caught() {
+    caught(Sabotage::OrphanWithoutDead, |seed| {
+        // The writer sleeps, now and then between bucket and index.
+        block_on(duel(seed, std::time::Duration::ZERO, &[Step::Write], &[Step::Collect]));
+    });
+}
+
+#[test]
 fn an_answer_before_the_commit_is_caught() {
     caught(Sabotage::AnswerBeforeCommit, |seed| {
         crash_everywhere(seed, &[Step::Write]);

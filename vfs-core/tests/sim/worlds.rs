@@ -7,9 +7,8 @@ use vfs_core::testing::{Fault, Rule, When, seed_ids};
 use crate::client::Mix;
 use crate::world::{Plan, Story, World};
 
-/// Engines of a world in which garbage is collected. With two, the seeds of the tests in `gc` that are ignored show what
-/// gc still has to learn (decision 0018); then this becomes 2.
-pub(crate) const ENGINES: usize = 1;
+/// Engines of a world in which garbage is collected.
+pub(crate) const ENGINES: usize = 2;
 
 /// A little of everything, without faults of the bucket.
 pub(crate) const CALM: Plan = Plan {

@@ -70,9 +70,9 @@ fn the_newest_of_each_hour_day_and_week_stays() {
         [7, 5],
         "hours without rows do not count"
     );
-    assert_eq!(kept(&subject(rules(r#"{"keep_hourly": 24}"#), history(&hours))), [7, 5, 3]);
+    assert_eq!(kept(&subject(rules(r#"{"keep_hourly": 24}"#), history(&hours))), [7, 5, 3, 1], "and the oldest");
     let days = [0, 23 * HOUR_S, 24 * HOUR_S, 47 * HOUR_S, 9 * DAY_S];
-    assert_eq!(kept(&subject(rules(r#"{"keep_daily": 9}"#), history(&days))), [5, 4, 2]);
+    assert_eq!(kept(&subject(rules(r#"{"keep_daily": 9}"#), history(&days))), [5, 4, 2, 1]);
     // Sunday evening, Monday morning; a week begins on Monday.
     let weeks = [7 * DAY_S - 1, 7 * DAY_S, 7 * DAY_S + 5, 14 * DAY_S - 1, 14 * DAY_S];
     assert_eq!(kept(&subject(rules(r#"{"keep_weekly": 9}"#), history(&weeks))), [5, 4, 1]);
