@@ -13,6 +13,7 @@ use vfs_core::repo::Repo;
 use vfs_core::{Error, Kind, Result};
 
 use super::ServerState;
+use super::ahead::to_its_end;
 use super::error::{ApiError, ApiResult, log};
 use crate::limits::{OFFSET_MAX, READ_AHEAD, ZEROES};
 
@@ -118,7 +119,7 @@ async fn read(
     let zeroes = Bytes::from_static(&[0; ZEROES]);
     let pieces = stream::iter(pieces(blob, range)).map(move |piece| {
         let (repo, zeroes) = (repo.clone(), zeroes.clone());
-        async move { fetch(&repo, &zeroes, piece).await.inspect_err(log) }
+        to_its_end(async move { fetch(&repo, &zeroes, piece).await.inspect_err(log) })
     });
     Ok(pieces.buffered(READ_AHEAD).right_stream())
 }

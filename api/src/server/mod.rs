@@ -18,6 +18,7 @@
 
 mod activity;
 mod admin;
+mod ahead;
 mod auth;
 mod content;
 mod control;

@@ -3,7 +3,7 @@
 //! Inputs: a source tree, the same again, the same after a change of one file in a hundred, and a mix of binaries. Each program has a
 //! fresh repository in each repetition and all take turns at each step, so noise hits all alike. What a user would call is what is
 //! timed: for Esker that includes the start of an engine, whose processor time and memory are counted with the client's. At the end
-//! come rows without a peer: small files to S3, and what growth costs.
+//! come rows without a peer: small files to S3, what growth costs, and many turns with gc beside them.
 
 mod esker;
 mod growth;
@@ -13,6 +13,7 @@ mod peers;
 mod report;
 mod small_files;
 mod tool;
+mod turns;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,9 +53,12 @@ pub(crate) struct BenchStore {
     /// Only these programs: esker, restic, borg, casync; may be repeated
     #[arg(long = "tool", value_name = "NAME")]
     pub tools: Vec<String>,
-    /// Only these parts: source, binaries, small, growth; may be repeated
+    /// Only these parts: source, binaries, small, growth, turns; may be repeated
     #[arg(long = "part", value_name = "NAME")]
     pub parts: Vec<String>,
+    /// Turns of an agent on a workspace of --size
+    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
+    pub turns: u32,
     /// Esker encrypts, as restic and borg do
     #[arg(long)]
     pub encrypt: bool,
@@ -70,7 +74,7 @@ pub(crate) struct BenchStore {
 }
 
 /// What `--part` may name.
-const PARTS: [&str; 4] = ["source", "binaries", "small", "growth"];
+const PARTS: [&str; 5] = ["source", "binaries", "small", "growth", "turns"];
 
 /// Runs the benchmark and prints its tables, as JSON if asked.
 pub(crate) async fn run(options: BenchStore, json: bool) -> Result<()> {
@@ -93,6 +97,9 @@ pub(crate) async fn run(options: BenchStore, json: bool) -> Result<()> {
     }
     if wanted(&options, "growth") {
         report.note("growth", growth::run(scratch.path(), &esker, options.million).await);
+    }
+    if wanted(&options, "turns") {
+        report.note("turns", turns::run(scratch.path(), &esker, options.turns, options.size << 20));
     }
     publish(&report.json(), &report.markdown(), &options.json_file, &options.markdown, json)
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::mpsc::{Receiver, channel};
 
+use super::ahead::ahead;
 use super::beside::{Beside, Earlier, Found, How, Step};
 use super::read::{Event, Held, Piece, Read, Readers, dead};
 use super::reuse::Reusing;
@@ -80,8 +81,8 @@ pub(super) async fn assemble(
         Ok(())
     };
     let steps = futures::stream::unfold(steps, async |mut steps| steps.recv().await.map(|step| (step, steps)));
-    let ready = steps.map(|step| make_ready(objects, readers, step)).buffered(FILES_AT_ONCE);
-    futures::pin_mut!(ready);
+    let (ahead, mut ready) = ahead(FILES_AT_ONCE);
+    let store = ahead.run(steps.map(|step| make_ready(objects, readers, step)));
     let mut assembler = Assembler {
         objects,
         numbers: Numbers::new(inos, scanned.names),
@@ -95,11 +96,11 @@ pub(super) async fn assemble(
     };
     let build = async move {
         while let Some(step) = ready.next().await {
-            assembler.take(step?).await?;
+            assembler.take(step).await?;
         }
         Ok(assembler)
     };
-    let ((), assembler) = futures::future::try_join(look, build).await?;
+    let ((), (), assembler) = futures::future::try_join3(look, store, build).await?;
     assembler.finish().await
 }
 

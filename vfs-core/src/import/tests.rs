@@ -1,5 +1,6 @@
 //! Folders with everything in them, imported; what cannot be kept; what changes meanwhile.
 
+mod one_at_a_time;
 mod unchanged;
 
 use std::fs::{self, File};

@@ -15,6 +15,9 @@
 //!   that fills, and what the open packs hold by name. An object that the index has is forgotten.
 //! * An error loses nothing, the call can be made again; but a pack of which a part was lost cannot be mended. Then the
 //!   batch is *broken*, every call says so, and its work begins again in another one.
+//!
+//! Whoever adds from several futures must poll all of them while it waits for one: one may have the turn, and only its
+//! being polled gives the turn to the next (`import/ahead.rs` does so; a `buffered` stream alone does not).
 
 mod load;
 mod open_packs;

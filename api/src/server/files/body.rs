@@ -10,6 +10,7 @@ use vfs_core::files::request::{Answer, Piece, Raw, Request};
 use vfs_core::limits::FILE_PIECE_MAX;
 use vfs_core::{Error, Kind, Result};
 
+use super::super::ahead::to_its_end;
 use super::super::content::{Asked, Range, asked};
 use super::super::error::{ApiError, ApiResult, log};
 use super::place::Place;
@@ -95,14 +96,14 @@ fn pieces(
     let rest = (range.start + start as u64..range.end).step_by(FILE_PIECE_MAX);
     let rest = stream::iter(rest).map(move |offset| {
         let (place, path, etag) = (place.clone(), path.clone(), etag.clone());
-        async move {
+        to_its_end(async move {
             let mut piece = read(&place, &path, offset).await.inspect_err(log)?;
             if piece.etag != etag || piece.content.0.len() < length(offset) {
                 return Err(changed());
             }
             piece.content.0.truncate(length(offset));
             Ok(Bytes::from(piece.content.0))
-        }
+        })
     });
     stream::once(async { head }).chain(rest.buffered(READ_AHEAD))
 }

@@ -27,6 +27,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::mpsc::{Sender, channel};
 
+use super::ahead::{Results, ahead};
 use super::assemble::{store_chunk, store_extents, store_short, store_xattrs};
 use super::{Imported, InoSource};
 use crate::chunk::{Cutter, Step};
@@ -86,12 +87,23 @@ pub async fn import_archive(
         }
     });
     let pieces = futures::stream::unfold(pieces, async |mut pieces| pieces.recv().await.map(|piece| (piece, pieces)));
-    let ready = pieces.map(|piece| store(objects, piece)).buffered(CHUNKS_AT_ONCE);
-    futures::pin_mut!(ready);
+    let (ahead, ready) = ahead(CHUNKS_AT_ONCE);
+    let stored = ahead.run(pieces.map(|piece| store(objects, piece)));
     let mut plant = Plant::new(previous, time);
+    let ((), skipped) = futures::future::try_join(stored, plant_all(objects, &mut plant, ready, progress)).await?;
+    plant.store(objects, inos, previous, skipped).await
+}
+
+/// Takes what is stored, member for member; returns what was left out.
+async fn plant_all(
+    objects: &dyn NewObjects,
+    plant: &mut Plant,
+    mut ready: Results<Ready>,
+    progress: &OnProgress,
+) -> Result<Vec<(PathBuf, String)>> {
     let (mut extents, mut skipped) = (Vec::new(), Vec::new());
     while let Some(piece) = ready.next().await {
-        match piece? {
+        match piece {
             Ready::Extent(extent) => extents.push(extent),
             Ready::Skipped(path, why) => skipped.push((path, why)),
             Ready::Member(member, held, xattrs) => {
@@ -109,7 +121,7 @@ pub async fn import_archive(
             }
         }
     }
-    plant.store(objects, inos, previous, skipped).await
+    Ok(skipped)
 }
 
 async fn store(objects: &dyn NewObjects, piece: Piece) -> Result<Ready> {
