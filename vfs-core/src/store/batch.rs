@@ -236,6 +236,11 @@ async fn off_thread<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> Resu
     if bytes <= SMALL_OBJECT_MAX {
         return work();
     }
+    // Packs get their ids in here, and an actor's ids follow from the seed of its thread.
+    #[cfg(feature = "testing")]
+    if crate::testing::has_actor() {
+        return work();
+    }
     let panicked = |error| Error::new(Kind::Internal, "work on new objects panicked").because(error);
     tokio::task::spawn_blocking(work).await.map_err(panicked)?
 }

@@ -35,5 +35,5 @@ pub use clock::HandClock;
 pub use database::{DatabaseTrouble, trouble_database};
 pub(crate) use database::{begun, step};
 pub use faults::{Fault, Faults, Operation, Rule, Site, When};
-pub(crate) use turnstile::detach;
 pub use turnstile::{Passed, Turnstile, gate};
+pub(crate) use turnstile::{detach, has_actor};

@@ -2,8 +2,19 @@
 //!
 //! It polls the actors itself, one at a time, on the thread that calls [`Turnstile::step`]. An actor that waits for a
 //! thread of the database or of the blocking pool is waited for; one that waits for another actor (a lock) is left alone
-//! until somebody wakes it. The two are told apart by looking whether any other thread of the process is awake. So one
-//! seed is one world although SQLite has threads of its own. Needs a runtime of one thread.
+//! until somebody wakes it. The two are told apart by looking whether any other thread of the process is awake.
+//!
+//! So one seed is one world although SQLite has threads of its own, and although several actors, or two parts of one,
+//! are on their way at once after a step. What keeps it so:
+//!
+//! * Actors are polled in rounds. A round begins when all other threads sleep, takes those that were woken by then, and
+//!   polls each once, in the order in which they were added. Whose thread was faster shows nowhere.
+//! * The runtime does its own tasks (a connection goes back to its pool) only between rounds, and a step is over only
+//!   after some rounds of nothing, also if every actor stands at a gate: another part of one may wait for a connection.
+//! * Gates of one actor are chosen from in the order it came to them.
+//! * Heavy work in which ids are made runs on the actor's own thread ([`has_actor`]): ids follow from that thread's seed.
+//!
+//! Needs a runtime of one thread.
 //!
 //! Code that no actor runs (a test's setup) passes all gates at once.
 
@@ -23,7 +34,7 @@ use super::chance::Random;
 use super::threads::others_sleep;
 
 /// How long the other threads are waited for before they are looked at again.
-const PATIENCE: Duration = Duration::from_millis(1);
+const PATIENCE: Duration = Duration::from_micros(20);
 /// Looks at the other threads, all of them asleep, after which nothing is under way any more.
 const QUIET_ROUNDS: usize = 3;
 /// After so long without a step, the actors wait for each other for ever.
@@ -176,31 +187,24 @@ impl Turnstile {
     }
 
     /// Runs everything until each actor waits at a gate, for another actor, or is done.
+    ///
+    /// In rounds: whatever went to other threads is waited for before anybody hears of any of it, see `poll_woken`.
     async fn settle(&mut self) {
         let mut quiet = 0;
         loop {
-            while self.poll_woken() {
-                quiet = 0;
-            }
-            // One that waits at a gate may have work on another thread too, which leads it to the next gate.
-            let asleep = others_sleep() && others_sleep();
+            wait_for_others();
             if self.poll_woken() {
                 quiet = 0;
                 continue;
             }
-            let unsettled = self.unsettled();
-            let all_at_gates = unsettled.is_empty() && !self.actors.iter().any(|actor| actor.blocked);
-            if (all_at_gates && asleep) || quiet >= QUIET_ROUNDS {
-                unsettled.into_iter().for_each(|index| self.actors[index].blocked = true);
+            if quiet >= QUIET_ROUNDS {
+                self.unsettled().into_iter().for_each(|index| self.actors[index].blocked = true);
                 return;
             }
-            // What the runtime does beside the actors (a connection goes back to its pool) may wake one.
+            // What the runtime does beside the actors (a connection goes back to its pool) may wake one, also one
+            // that has a gate in sight for another part of its work.
             tokio::task::yield_now().await;
             quiet += 1;
-            if !asleep {
-                quiet = 0;
-                let _ = tokio::time::timeout(PATIENCE, self.woken.notified()).await;
-            }
         }
     }
 
@@ -214,14 +218,14 @@ impl Turnstile {
         self.actors.iter().enumerate().filter_map(waits).collect()
     }
 
-    /// Polls each actor that was woken, once; returns whether any was.
+    /// Polls each actor that was woken before, once; returns whether any was. One that is woken meanwhile, by a thread
+    /// or by another actor, comes in the next round: it does not depend on how fast that thread is.
     fn poll_woken(&mut self) -> bool {
+        let woken = |(index, actor): (usize, &Actor)| actor.flag.set.swap(false, Ordering::SeqCst).then_some(index);
+        let round: Vec<usize> = self.actors.iter().enumerate().filter_map(woken).collect();
         let mut any = false;
-        for index in 0..self.actors.len() {
+        for index in round {
             let actor = &mut self.actors[index];
-            if !actor.flag.set.swap(false, Ordering::SeqCst) {
-                continue;
-            }
             let Some(work) = &mut actor.work else { continue };
             any = true;
             actor.blocked = false;
@@ -242,13 +246,22 @@ impl Turnstile {
     }
 }
 
+/// Waits until no other thread of the process does anything. Nothing else runs on this thread meanwhile.
+fn wait_for_others() {
+    let started = Instant::now();
+    // Twice, since one thread may wake another that was looked at already, and fall asleep before it is looked at.
+    while !(others_sleep() && others_sleep()) && started.elapsed() < DEADLOCK {
+        std::thread::sleep(PATIENCE);
+    }
+}
+
 /// Waits until the turnstile lets this actor go. Passes at once where no actor calls.
 pub async fn gate(place: &str) {
     Passing { place: place.to_owned(), at: None }.await;
 }
 
 /// Whether an actor of a turnstile calls.
-pub(super) fn has_actor() -> bool {
+pub(crate) fn has_actor() -> bool {
     CURRENT.with(|current| current.borrow().is_some())
 }
 

@@ -155,6 +155,37 @@ fn order(seed: u64) -> Vec<String> {
     })
 }
 
+/// Who gets a lock in which order, if each waits for a thread before it asks; `busy_us` says how long those threads work.
+fn order_after_threads(busy_us: [u64; 3]) -> Vec<&'static str> {
+    block_on(async {
+        let mut turnstile = Turnstile::new(1);
+        let lock = Arc::new(tokio::sync::Mutex::new(Vec::new()));
+        for (actor, busy_us) in ["a", "b", "c"].into_iter().zip(busy_us) {
+            let lock = lock.clone();
+            turnstile.spawn(0, actor, async move {
+                // It must be awake all the time: a thread that sleeps counts as done.
+                let work = move || {
+                    let started = std::time::Instant::now();
+                    while started.elapsed().as_micros() < u128::from(busy_us) {}
+                };
+                tokio::task::spawn_blocking(work).await.unwrap();
+                lock.lock().await.push(actor);
+                gate("the end").await;
+            });
+        }
+        while turnstile.step().await.is_some() {}
+        let order = lock.lock().await.clone();
+        order
+    })
+}
+
+#[test]
+fn a_turnstile_does_not_depend_on_how_fast_threads_are() {
+    for busy_us in [[0, 3000, 6000], [6000, 3000, 0], [3000, 6000, 0]] {
+        assert_eq!(order_after_threads(busy_us), ["a", "b", "c"], "{busy_us:?}");
+    }
+}
+
 #[test]
 fn a_turnstile_follows_its_seed() {
     assert_eq!(order(1), order(1));
