@@ -27,6 +27,8 @@ pub const ANSWER_MAX: usize = 256 * 1024 * 1024;
 pub const LINE_MAX: usize = 16 * 1024 * 1024;
 /// Lines of progress that wait for a slow reader; more are dropped, the result never is.
 pub const LINES_WAITING_MAX: usize = 64;
+/// Lines of one kind of progress come at most this often: more cost more than the work itself, and nobody sees them.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(50);
 
 /// Entries in one page of a directory unless the caller says otherwise.
 pub const LIST_DEFAULT: u32 = 1_000;

@@ -35,6 +35,7 @@ macro_rules! sabotaged {
     };
 }
 
+mod ahead;
 pub mod base;
 pub mod bucket;
 pub mod build;

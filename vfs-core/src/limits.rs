@@ -344,3 +344,7 @@ pub const EPOCH_GAP: u64 = 1 << 20;
 /// A rebuilt counter of inode numbers starts this far above the highest that is known: holders and imports take numbers
 /// before they publish them, an import at most [`INO_TAKE_MAX`] at once.
 pub const INO_GAP: u64 = 16 * INO_TAKE_MAX;
+/// Tree nodes that a walk over a whole snapshot reads ahead, and their bytes: a source tree of 20,000 files has some 4,000.
+pub const TREES_AHEAD: usize = 8192;
+/// See [`TREES_AHEAD`].
+pub const TREES_AHEAD_BYTES: usize = 16 << 20;

@@ -4,12 +4,14 @@
 //! Every job either commits in one step at its end or may be stopped anywhere.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -17,7 +19,7 @@ use vfs_core::progress::{OnProgress, Progress};
 use vfs_core::{Error, Kind, Result};
 
 use super::error::log;
-use crate::limits::LINES_WAITING_MAX;
+use crate::limits::{LINES_WAITING_MAX, PROGRESS_EVERY};
 use crate::wire::JobLine;
 use crate::wire::job::CONTENT_TYPE;
 
@@ -32,9 +34,10 @@ where
 {
     let (lines, arriving) = mpsc::channel::<Bytes>(LINES_WAITING_MAX);
     let reports = lines.clone();
+    let told: Mutex<Vec<(&'static str, Instant)>> = Mutex::default();
     let report: Reporter = Arc::new(move |progress: Progress| {
         // A reader that is behind misses some of the progress; one slot is kept for the last line.
-        if reports.capacity() > 1 {
+        if is_worth_a_line(&mut told.lock(), progress) && reports.capacity() > 1 {
             let _ = reports.try_send(line(&JobLine::<()>::Progress(progress.into())));
         }
     });
@@ -56,6 +59,22 @@ where
         Some((Ok::<_, Error>(line), (arriving, task)))
     });
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], Body::from_stream(body)).into_response()
+}
+
+/// Nobody reads faster than [`PROGRESS_EVERY`]; the first of each kind and the last are always told.
+fn is_worth_a_line(told: &mut Vec<(&'static str, Instant)>, progress: Progress) -> bool {
+    let (now, is_last) = (Instant::now(), progress.total == Some(progress.done));
+    match told.iter_mut().find(|(what, _)| *what == progress.what) {
+        Some((_, before)) if !is_last && now - *before < PROGRESS_EVERY => false,
+        Some((_, before)) => {
+            *before = now;
+            true
+        }
+        None => {
+            told.push((progress.what, now));
+            true
+        }
+    }
 }
 
 /// Stops its task when it is dropped; one that is done does not notice.

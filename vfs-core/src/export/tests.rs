@@ -8,8 +8,9 @@ use std::process::Command;
 use super::*;
 use crate::diff::diff;
 use crate::import::tests::{Counter, full_folder, import_all, snapshot};
-use crate::object::Entry;
+use crate::object::{Entry, Ino, Target};
 use crate::progress::silent;
+use crate::tree;
 use crate::tree::tests::{file, memory, name, snapshot_of};
 
 const OPTIONS: ExportOptions = ExportOptions { owner: false, fsync: false };

@@ -11,7 +11,6 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, pwrite};
 
-use super::ExportOptions;
 use crate::clock::Time;
 use crate::error::{Error, Kind, Result};
 use crate::name::Name;
@@ -19,12 +18,6 @@ use crate::object::{Body, Node, Xattrs};
 
 /// Mode of what is still being filled: nobody else looks in.
 const PRIVATE: Mode = Mode::from_raw_mode(0o700);
-
-/// Runs on a blocking thread.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Error::new(Kind::Internal, "a thread that writes an export died").because(error))?
-}
 
 fn failed(what: impl std::fmt::Display) -> impl Fn(Errno) -> Error {
     move |errno| Error::io(format!("{what} cannot be written: {errno}"), errno.into())
@@ -97,9 +90,9 @@ pub(super) fn finish_file(
     name: &Name,
     node: &Node,
     xattrs: &Xattrs,
-    options: ExportOptions,
+    owner: bool,
 ) -> Result<Vec<String>> {
-    if options.owner {
+    if owner {
         fchown(file, Some(Uid::from_raw(node.uid)), Some(Gid::from_raw(node.gid))).map_err(failed(name))?;
     }
     let warnings = set_xattrs(&beneath(at, name), xattrs);
@@ -108,14 +101,9 @@ pub(super) fn finish_file(
     Ok(warnings)
 }
 
-pub(super) fn finish_directory(
-    directory: &OwnedFd,
-    node: &Node,
-    xattrs: &Xattrs,
-    options: ExportOptions,
-) -> Result<Vec<String>> {
+pub(super) fn finish_directory(directory: &OwnedFd, node: &Node, xattrs: &Xattrs, owner: bool) -> Result<Vec<String>> {
     let failed = failed("a directory");
-    if options.owner {
+    if owner {
         fchown(directory, Some(Uid::from_raw(node.uid)), Some(Gid::from_raw(node.gid))).map_err(&failed)?;
     }
     let warnings = set_xattrs(format!("/proc/self/fd/{}/.", directory.as_raw_fd()).as_bytes(), xattrs);
@@ -130,12 +118,12 @@ pub(super) fn make_symlink(
     target: &[u8],
     node: &Node,
     xattrs: &Xattrs,
-    options: ExportOptions,
+    owner: bool,
 ) -> Result<Vec<String>> {
     let target = CString::new(target)
         .map_err(|error| Error::corrupt("the target of a symbolic link holds a NUL").because(error))?;
     symlinkat(&*target, at, &*c_name(name)).map_err(failed(name))?;
-    finish_name(at, name, node, xattrs, options)
+    finish_name(at, name, node, xattrs, owner)
 }
 
 pub(super) fn make_special(
@@ -143,21 +131,21 @@ pub(super) fn make_special(
     name: &Name,
     node: &Node,
     xattrs: &Xattrs,
-    options: ExportOptions,
+    owner: bool,
 ) -> Result<Vec<String>> {
     let kind = if node.body == Body::Fifo { FileType::Fifo } else { FileType::Socket };
     let path = c_name(name);
     mknodat(at, &*path, kind, Mode::RUSR | Mode::WUSR, 0).map_err(failed(name))?;
-    let warnings = finish_name(at, name, node, xattrs, options)?;
+    let warnings = finish_name(at, name, node, xattrs, owner)?;
     // Behind the change of owner, which clears bits; times stay. The name is a fresh one of ours, not a symlink.
     chmodat(at, &*path, Mode::from_raw_mode(node.mode.into()), AtFlags::empty()).map_err(failed(name))?;
     Ok(warnings)
 }
 
 /// Owner, attributes and times of a name that is not opened.
-fn finish_name(at: &OwnedFd, name: &Name, node: &Node, xattrs: &Xattrs, options: ExportOptions) -> Result<Vec<String>> {
+fn finish_name(at: &OwnedFd, name: &Name, node: &Node, xattrs: &Xattrs, owner: bool) -> Result<Vec<String>> {
     let path = c_name(name);
-    if options.owner {
+    if owner {
         let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
         chownat(at, &*path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(failed(name))?;
     }

@@ -13,12 +13,12 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::mpsc::{Receiver, channel};
 
-use super::ahead::ahead;
 use super::beside::{Beside, Earlier, Found, How, Step};
 use super::read::{Event, Held, Piece, Read, Readers, dead};
 use super::reuse::Reusing;
 use super::walk::Meta;
 use super::{Imported, InoSource, Scanned};
+use crate::ahead::ahead;
 use crate::error::{Error, Kind, Result};
 use crate::id::{BlobId, ChunkId, ObjectKind, PlainDigest};
 use crate::limits::{INLINE_MAX, INO_RANGE, LINK_MAX, OBJECT_MAX, XATTR_INLINE_MAX};
@@ -69,8 +69,9 @@ pub(super) async fn assemble(
     progress: &OnProgress,
 ) -> Result<Imported> {
     let objects = &Reusing::new(objects);
+    let links = &objects.for_lookups();
     let readers = &Readers::start(scanned);
-    let mut beside = Beside::new(objects, events, previous, reread, scanned);
+    let mut beside = Beside::new(objects, links, events, previous, reread, scanned);
     let (sender, steps) = channel(STEPS_AHEAD);
     let look = async move {
         while let Some(step) = beside.next().await? {

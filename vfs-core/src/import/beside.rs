@@ -18,7 +18,6 @@ use super::Scanned;
 use super::read::{Event, Names, SMALL_MAX};
 use super::walk::Meta;
 use crate::error::Result;
-use crate::id::ObjectId;
 use crate::limits::CHUNK_MAX;
 use crate::name::Name;
 use crate::object::{Body, Entry, FileKind, Node, Snapshot, Subtree, Target, Xattrs};
@@ -91,6 +90,8 @@ pub(super) struct Frame<'a> {
 /// The walk beside.
 pub(super) struct Beside<'a> {
     objects: &'a dyn Objects,
+    /// For the link table, which is not walked: names are looked up in it.
+    links: &'a dyn Objects,
     events: Receiver<Event>,
     previous: Option<&'a Snapshot>,
     reread: bool,
@@ -104,13 +105,14 @@ pub(super) struct Beside<'a> {
 impl<'a> Beside<'a> {
     pub(super) fn new(
         objects: &'a dyn Objects,
+        links: &'a dyn Objects,
         events: Receiver<Event>,
         previous: Option<&'a Snapshot>,
         reread: bool,
         scanned: &'a Scanned,
     ) -> Self {
         let (claimed, stack, ready) = (HashSet::new(), Vec::new(), VecDeque::new());
-        Beside { objects, events, previous, reread, scanned, claimed, stack, ready }
+        Beside { objects, links, events, previous, reread, scanned, claimed, stack, ready }
     }
 
     /// The next step; `None` when the walk is over.
@@ -200,7 +202,7 @@ impl<'a> Beside<'a> {
     async fn find(&mut self, name: &Name) -> Result<Option<Earlier>> {
         let links = self.previous.and_then(|snapshot| snapshot.links.as_ref());
         match self.stack.last_mut() {
-            Some(Some(frame)) => frame.find(self.objects, links, name).await,
+            Some(Some(frame)) => frame.find(self.links, links, name).await,
             _ => Ok(None),
         }
     }
@@ -225,7 +227,7 @@ impl<'a> Frame<'a> {
         name: &Name,
     ) -> Result<Option<Earlier>> {
         while self.next.as_ref().is_none_or(|entry| entry.name < *name) {
-            self.next = self.advance(objects).await?;
+            self.next = self.advance().await?;
             if self.next.is_none() {
                 return Ok(None);
             }
@@ -236,20 +238,11 @@ impl<'a> Frame<'a> {
         Ok(Some(Earlier { node, linked }))
     }
 
-    async fn advance(&mut self, objects: &dyn Objects) -> Result<Option<Entry>> {
+    async fn advance(&mut self) -> Result<Option<Entry>> {
         if let Some(entry) = self.leaf.next() {
             return Ok(Some(entry));
         }
         let Some(leaf) = self.entries.next_leaf().await? else { return Ok(None) };
-        // All directories of the leaf in one read, for the cache: they are asked for one by one soon.
-        let below = leaf.iter().filter_map(|entry| match &entry.target {
-            Target::Node(Node { body: Body::Directory(subtree), .. }) => Some(subtree.tree.into()),
-            _ => None,
-        });
-        let below: Vec<ObjectId> = below.collect();
-        if below.len() > 1 {
-            objects.read_many(&below).await?;
-        }
         self.leaf = leaf.into_iter();
         Ok(self.leaf.next())
     }

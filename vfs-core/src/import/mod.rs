@@ -12,7 +12,6 @@
 //! files on their way, and by the inodes with several names. Nothing is written to the folder. A file that changes while it is
 //! read is read again; if it never rests, it is stored as last read and reported.
 
-mod ahead;
 pub mod archive;
 mod assemble;
 mod attributes;

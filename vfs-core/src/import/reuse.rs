@@ -12,13 +12,15 @@ use parking_lot::Mutex;
 use crate::error::Result;
 use crate::id::{IdKey, ObjectId, ObjectKind};
 use crate::objects::{NewObjects, Objects};
+use crate::tree::TreesAhead;
 
 /// Ids that are remembered, 33 bytes each and twice; one that was forgotten is looked up again.
 const REMEMBERED_MAX: usize = 32 * 1024;
 
-/// Objects that remember which tree nodes were read.
+/// Objects that remember which tree nodes were read, and read them ahead.
 pub(super) struct Reusing<'a> {
     objects: &'a dyn NewObjects,
+    earlier: TreesAhead<'a>,
     read: Mutex<Remembered>,
 }
 
@@ -44,7 +46,17 @@ impl Remembered {
 
 impl<'a> Reusing<'a> {
     pub(super) fn new(objects: &'a dyn NewObjects) -> Self {
-        Reusing { objects, read: Mutex::default() }
+        Reusing { objects, earlier: TreesAhead::new(objects), read: Mutex::default() }
+    }
+
+    /// For a tree in which names are looked up: nothing is read ahead there.
+    pub(super) fn for_lookups(&'a self) -> Lookups<'a> {
+        Lookups(self)
+    }
+
+    fn remember(&self, ids: &[ObjectId]) {
+        let mut read = self.read.lock();
+        ids.iter().filter(|id| id.kind == ObjectKind::Tree).for_each(|id| read.add(*id));
     }
 }
 
@@ -55,9 +67,24 @@ impl Objects for Reusing<'_> {
     }
 
     async fn read_many(&self, ids: &[ObjectId]) -> Result<Vec<Bytes>> {
-        let found = self.objects.read_many(ids).await?;
-        let mut read = self.read.lock();
-        ids.iter().filter(|id| id.kind == ObjectKind::Tree).for_each(|id| read.add(*id));
+        let found = self.earlier.read_many(ids).await?;
+        self.remember(ids);
+        Ok(found)
+    }
+}
+
+/// See [`Reusing::for_lookups`].
+pub(super) struct Lookups<'a>(&'a Reusing<'a>);
+
+#[async_trait]
+impl Objects for Lookups<'_> {
+    fn key(&self) -> &IdKey {
+        self.0.key()
+    }
+
+    async fn read_many(&self, ids: &[ObjectId]) -> Result<Vec<Bytes>> {
+        let found = self.0.objects.read_many(ids).await?;
+        self.0.remember(ids);
         Ok(found)
     }
 }

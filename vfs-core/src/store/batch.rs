@@ -17,7 +17,7 @@
 //!   batch is *broken*, every call says so, and its work begins again in another one.
 //!
 //! Whoever adds from several futures must poll all of them while it waits for one: one may have the turn, and only its
-//! being polled gives the turn to the next (`import/ahead.rs` does so; a `buffered` stream alone does not).
+//! being polled gives the turn to the next (`ahead.rs` does so; a `buffered` stream alone does not).
 
 mod load;
 mod open_packs;

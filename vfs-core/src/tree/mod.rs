@@ -4,6 +4,7 @@
 //! same tree when the entries are the same. Memory is bounded by the depth of the tree and by what is changed, never by
 //! the size of a directory.
 
+mod ahead;
 mod builder;
 mod edit;
 mod walk;
@@ -13,6 +14,7 @@ pub(crate) mod tests;
 
 use std::sync::Arc;
 
+pub(crate) use ahead::TreesAhead;
 pub use builder::{Builder, build};
 pub use edit::{Changes, edit};
 pub use walk::Entries;

@@ -27,9 +27,9 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::mpsc::{Sender, channel};
 
-use super::ahead::{Results, ahead};
 use super::assemble::{store_chunk, store_extents, store_short, store_xattrs};
 use super::{Imported, InoSource};
+use crate::ahead::{Results, ahead};
 use crate::chunk::{Cutter, Step};
 use crate::clock::Time;
 use crate::error::{Error, Kind, Result};

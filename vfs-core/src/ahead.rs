@@ -15,30 +15,30 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::Result;
 
 /// Where the results come out, in the order of the work.
-pub(super) struct Results<T>(UnboundedReceiver<(T, OwnedSemaphorePermit)>);
+pub(crate) struct Results<T>(UnboundedReceiver<(T, OwnedSemaphorePermit)>);
 
 /// Where they go in.
-pub(super) struct Ahead<T> {
+pub(crate) struct Ahead<T> {
     results: UnboundedSender<(T, OwnedSemaphorePermit)>,
     slots: Arc<Semaphore>,
 }
 
 /// Results of at most `count` pieces of work wait or are under way.
-pub(super) fn ahead<T>(count: usize) -> (Ahead<T>, Results<T>) {
+pub(crate) fn ahead<T>(count: usize) -> (Ahead<T>, Results<T>) {
     let (sender, receiver) = unbounded_channel();
     (Ahead { results: sender, slots: Arc::new(Semaphore::new(count)) }, Results(receiver))
 }
 
 impl<T> Results<T> {
     /// The next result; `None` after the last one.
-    pub(super) async fn next(&mut self) -> Option<T> {
+    pub(crate) async fn next(&mut self) -> Option<T> {
         self.0.recv().await.map(|(result, _slot)| result)
     }
 }
 
 impl<T> Ahead<T> {
     /// Does all the work; the first that fails ends it. Must be polled together with whoever takes the results.
-    pub(super) async fn run<F: Future<Output = Result<T>>>(self, works: impl Stream<Item = F>) -> Result<()> {
+    pub(crate) async fn run<F: Future<Output = Result<T>>>(self, works: impl Stream<Item = F>) -> Result<()> {
         let Ahead { results, slots } = self;
         let mut works = pin!(works);
         let mut running = FuturesOrdered::new();
