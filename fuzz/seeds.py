@@ -43,9 +43,9 @@ def entry(kind, digit, flags, offset, stored, plain):
     return bytes([kind]) + bytes([digit]) * 32 + bytes([flags]) + number(offset) + number(stored) + number(plain)
 
 
-def pack(objects, *entries, count=None):
+def pack(objects, *entries, count=None, shape=0):
     footer = number(len(entries) if count is None else count) + b"".join(entries)
-    return len(footer).to_bytes(2, "little") + objects + footer
+    return bytes([shape]) + len(footer).to_bytes(2, "little") + objects + footer
 
 
 shutil.rmtree(HERE / "corpus", ignore_errors=True)
@@ -79,35 +79,66 @@ write("journal_record", "bad", [
     b"\x0b" + number(9) + number(0x10000 + 0o644) + number(0) + number(0) + time,
 ])
 
+# The shapes of packs: version 0, version 1, encrypted, as it is; four times the class is added.
+PLAIN, SEALED, WHOLE, TREES, BUNDLE = 1, 2, 3, 4, 8
+golden_packs = json.loads((GOLDEN / "pack.json").read_text())
+sealed_entry = entry(1, 1, 2, 61, 19, 3)
 write("pack_index", "good", [
     pack(b""),
     pack(b"abc", entry(1, 1, 0, 25, 3, 3)),
     pack(b"abcde", entry(1, 1, 0, 25, 3, 3), entry(2, 2, 1, 28, 2, 30)),
+    pack(b"", shape=PLAIN),
+    pack(b"abcde", entry(1, 1, 0, 61, 3, 3), entry(2, 2, 1, 64, 2, 30), shape=PLAIN),
+    pack(b"abcde", entry(3, 1, 0, 61, 3, 3), entry(4, 2, 1, 64, 2, 30), shape=PLAIN + TREES),
+    pack(b"abcde", entry(1, 1, 0, 61, 3, 3), entry(4, 2, 1, 64, 2, 30), shape=PLAIN + BUNDLE),
+    pack(b"", shape=SEALED),
+    pack(b"s" * 19, sealed_entry, shape=SEALED),
+    pack(b"s" * 39, sealed_entry, entry(2, 2, 3, 80, 20, 30), shape=SEALED),
+    *[bytes([WHOLE]) + bytes.fromhex(vector["bytes"]) for vector in golden_packs["vectors"]],
 ])
 write("pack_index", "bad", [
-    b"", b"\xff\xff", pack(b"", count=200),
+    b"", b"\0\xff\xff", pack(b"", count=200),
     pack(b"abc", entry(1, 1, 0, 26, 3, 3)),
     pack(b"abc", entry(3, 1, 0, 25, 3, 3)),
     pack(b"abcabc", entry(1, 1, 0, 25, 3, 3), entry(1, 1, 0, 28, 3, 3)),
     pack(b"abc", entry(1, 1, 4, 25, 3, 3)),
     pack(b"abc", entry(1, 1, 1, 25, 3, 2)),
+    pack(b"abc", entry(1, 1, 0, 25, 3, 3), shape=BUNDLE),
+    pack(b"abc", entry(1, 1, 0, 25, 3, 3), shape=PLAIN),
+    pack(b"abc", entry(3, 1, 0, 61, 3, 3), shape=PLAIN),
+    pack(b"s" * 19, sealed_entry, shape=PLAIN),
+    pack(b"s" * 19, entry(1, 1, 0, 61, 19, 19), shape=SEALED),
+    pack(b"s" * 19, entry(1, 1, 2, 61, 19, 4), shape=SEALED),
+    pack(b"s" * 15, entry(1, 1, 3, 61, 15, 30), shape=SEALED),
+    pack(b"", shape=SEALED, count=200), pack(b"", shape=12),
+    *[bytes([WHOLE]) + bytes.fromhex(vector["bytes"]) for vector in golden_packs["refused"]],
 ])
 
 zstd = bytes.fromhex("28b52ffd2000010000")
-write("stored_object", "good", [b"a", b"\x10\x00\x00\x01" + zstd, b"\xff\xff\xff\x01" + zstd, b"compress me " * 40])
+write("stored_object", "good", [
+    b"a", b"compress me " * 40, *[length + flags + zstd for length in (b"\x10\0\0", b"\xff\xff\xff") for flags in (b"\1", b"\3")],
+])
+
+sealed = json.loads((GOLDEN / "sealed.json").read_text())["vectors"]
+ours = [bytes.fromhex(vector["bytes"]) for vector in sealed if vector["name"] == sealed[0]["name"]]
+others = [bytes.fromhex(vector["bytes"]) for vector in sealed if vector["name"] != sealed[0]["name"]]
+write("sealed_object", "good", ours)
+write("sealed_object", "bad", [b"", b"ESKSEAL\1", b"ESKSEAL\2" + ours[0][8:], ours[0][:-1], *others])
 
 write("change_set", "good", [b"C\x00\x00\x00\x00"])
 write("change_set", "bad", [b"", b"C\x01\x00\x00\x00", b"C\x00\xff\xff\x03"])
 
 digits = "0123456789abcdef" * 4
 config = {"format": 0, "repo": digits[:32], "tenant": digits[:32], "id_key": {"wrapping": "none", "secret": digits}}
-write("config", "good", [json.dumps(config).encode()])
+snapshots = sorted((HERE.parent / "vfs-core/src/repo/config/snapshots").glob("*.snap"))
+write("config", "good", [json.dumps(config).encode(), *[path.read_text().split("---\n")[2].strip().encode() for path in snapshots]])
 write("config", "bad", [b"", b"{}", b'{"format": 99}', b'{"format": -1}', json.dumps(config).encode()[:-3]])
 
 moved = {"format": 0, "workspace": digits[:32], "name": "w", "snapshot": digits, "parent": None, "epoch": 1, "sequence": 2,
          "time": {"seconds": 1700000000, "nanos": 5}, "holder": None, "position": 0}
-write("ref_log_entry", "good", [json.dumps(moved).encode()])
-write("ref_log_entry", "bad", [b"", b"null", json.dumps(dict(moved, epoch=-1)).encode()])
+moves = json.loads((GOLDEN / "reflog.json").read_text())["vectors"]
+write("ref_log_entry", "good", [json.dumps(moved).encode(), *[vector["bytes"].encode() for vector in moves]])
+write("ref_log_entry", "bad", [b"", b"null", json.dumps(dict(moved, epoch=-1)).encode(), moves[2]["bytes"].replace('"format":0', '"format":-1').encode()])
 
 write("name", "good", [b"a", b"\xff\xfe", b"...", b"n" * 255])
 write("name", "bad", [b"", b".", b"..", b"a/b", b"a\0", b"n" * 256])

@@ -1,12 +1,16 @@
-//! What the fuzz targets share: decoding under an allocator that is watched.
+//! What the fuzz target does: decoding under an allocator that is watched.
 //!
-//! A target is one decoder of `vfs_core::testing::decoders`, or the wire's frames. Its input may not make it panic, nor make it take
+//! It takes the name of one decoder of `vfs_core::testing::decoders`, or the wire's frames. Its input may not make it panic, nor make it take
 //! more memory at once than the input pays for; what it understands it writes again in the same bytes.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use vfs_core::testing::decoders;
+
+/// Alone, without the crate `api` and the web server that it brings.
+#[path = "../../api/src/wire/frames.rs"]
+pub mod frames;
 
 /// Remembers the largest single allocation of this thread.
 struct Counting;
@@ -38,8 +42,14 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// The one decoder that is not in `vfs_core`.
+const FRAMES: &str = "frames";
+
 /// One input for the decoder of this name.
 pub fn decode(name: &str, bytes: &[u8]) {
+    if name == FRAMES {
+        return decode_frames(bytes);
+    }
     let decoder = decoders::find(name);
     watched(bytes, (decoder.memory_max)(bytes.len()), || {
         decoder.check(bytes);
@@ -47,11 +57,11 @@ pub fn decode(name: &str, bytes: &[u8]) {
 }
 
 /// One input for the frames of the wire. Four items of at most 4 KiB are allowed here, so that the limits are met often.
-pub fn frames(bytes: &[u8]) {
+fn decode_frames(bytes: &[u8]) {
     let body = bytes::Bytes::copy_from_slice(bytes);
     watched(bytes, 4 * bytes.len() + 64 * 1024, || {
-        if let Ok(items) = api::wire::frames::decode(body, 4, 4096) {
-            assert!(api::wire::frames::encode(&items)[..] == *bytes, "understood, but written in another way");
+        if let Ok(items) = frames::decode(body, 4, 4096) {
+            assert!(frames::encode(&items)[..] == *bytes, "understood, but written in another way");
         }
     });
 }

@@ -43,6 +43,11 @@ impl TenantKeys {
             return Err(Error::corrupt(format!("{name} was cut off")));
         }
         if bytes[7] != MAGIC[7] {
+            let mut ours = bytes.to_vec();
+            ours[7] = MAGIC[7];
+            if self.open_object(name, &ours.into()).is_ok() {
+                return Err(Error::corrupt(format!("{name} was changed")));
+            }
             let message = format!("{name} is sealed in a way that this Esker does not know: a newer one wrote it");
             return Err(Error::new(Kind::Unsupported, message));
         }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::header::{HEADER_LENGTH, PackHeader};
 use super::write::footer_hash;
 use super::{Flags, PackClass, PackEntry};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectId, ObjectKind, PackId, TenantId};
 use crate::keys::{TAG_LENGTH, TenantKeys};
 use crate::limits::{OBJECT_MAX, PACK_MAX};
@@ -60,7 +60,7 @@ struct Trailer {
 /// is not an object's, and by their hash the objects' too.
 pub fn read_index(keys: &TenantKeys, id: PackId, pack: &[u8]) -> Result<PackIndex> {
     let size = pack.len() as u64;
-    let header = read_header(keys, id, size, pack)?;
+    let header = read_header(keys, id, size, pack).map_err(|error| newer_or_changed(id, error, pack))?;
     let trailer = read_trailer(&header, pack)?;
     let Some(start) = footer_start(&header, &trailer, size) else { return Err(footer_too_long(id)) };
     let body = &pack[..start as usize];
@@ -78,7 +78,7 @@ pub fn read_index(keys: &TenantKeys, id: PackId, pack: &[u8]) -> Result<PackInde
 /// Reads the index of a pack from its first bytes (at least [`HEADER_LENGTH`], or all) and its last ones. The index can be
 /// trusted, whether the objects are whole it does not say.
 pub fn read_tail(keys: &TenantKeys, id: PackId, size: u64, first: &[u8], last: &[u8]) -> Result<Tail> {
-    let header = read_header(keys, id, size, first)?;
+    let header = read_header(keys, id, size, first).map_err(|error| newer_or_changed(id, error, last))?;
     if last.len() as u64 > size {
         return Err(Error::corrupt(format!("the pack {id} is shorter than its end")));
     }
@@ -107,6 +107,18 @@ fn read_header(keys: &TenantKeys, id: PackId, size: u64, first: &[u8]) -> Result
         return Err(Error::corrupt(format!("the pack {id} belongs to another tenant")));
     }
     Ok(header)
+}
+
+/// A pack of a newer version ends with another magic too. One that ends like ours has a changed byte in its header: nobody needs to
+/// wait for a newer Esker that could read it.
+fn newer_or_changed(id: PackId, error: Error, last: &[u8]) -> Error {
+    let is_ours = last.ends_with(END_MAGIC_0) || last.ends_with(END_MAGIC_1);
+    match error.kind() {
+        Kind::Unsupported if is_ours => {
+            Error::corrupt(format!("the pack {id} begins and ends with other versions: it was changed")).because(error)
+        }
+        _ => error,
+    }
 }
 
 /// The trailer at the end of `last`.

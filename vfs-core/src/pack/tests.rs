@@ -158,7 +158,15 @@ fn a_newer_format_is_named_as_such() {
     for keys in [plain_keys(), sealing_keys()] {
         let mut pack = sample(&keys).bytes.to_vec();
         pack[7] = 2;
+        assert_eq!(
+            read_index(&keys, ID, &pack).unwrap_err().kind(),
+            Kind::Corrupt,
+            "a changed byte is not a newer Esker"
+        );
+        *pack.last_mut().unwrap() = b'2';
         assert_eq!(read_index(&keys, ID, &pack).unwrap_err().kind(), Kind::Unsupported);
+        let (first, size) = (&pack[..HEADER_LENGTH], pack.len() as u64);
+        assert_eq!(read_tail(&keys, ID, size, first, &pack).unwrap_err().kind(), Kind::Unsupported);
     }
     assert_eq!(PackEntry::read_flags(4).unwrap_err().kind(), Kind::Corrupt);
 }

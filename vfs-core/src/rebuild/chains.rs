@@ -31,6 +31,9 @@ struct Rebuilt {
 /// Writes all workspaces, in one transaction.
 pub(super) async fn write(store: &Store, report: &mut RebuildReport, progress: &OnProgress) -> Result<()> {
     let log = log::read(store.bucket(), store.keys(), None).await?;
+    if let Some(newer) = log.newer {
+        return Err(newer);
+    }
     report.unreadable_moves = log.damaged.iter().map(|(name, why)| format!("{name}: {why}")).collect();
     let mut next_ino = log.entries.iter().filter_map(|entry| entry.ino).max().unwrap_or(INO_FIRST);
     let mut by_workspace: BTreeMap<WorkspaceId, Vec<RefLogEntry>> = BTreeMap::new();

@@ -5,7 +5,7 @@ use futures::StreamExt;
 use super::RebuildReport;
 use crate::check::is_damage;
 use crate::db::{PackRow, repairs};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::gc::list_packs;
 use crate::id::PackId;
 use crate::limits::READS_AT_ONCE;
@@ -13,7 +13,8 @@ use crate::pack::{HEADER_LENGTH, PackEntry, PackIndex, TAIL_LENGTH, Tail, read_t
 use crate::progress::{OnProgress, Progress};
 use crate::store::Store;
 
-/// Reads them all. A pack whose footer is damaged is left out and named.
+/// Reads them all. A pack whose footer is damaged is left out and named; `Unsupported` if a newer Esker wrote one: without its
+/// objects, a newer state would be lost, and gc would take the pack for garbage.
 pub(super) async fn read(store: &Store, report: &mut RebuildReport, progress: &OnProgress) -> Result<()> {
     let mut packs: Vec<(PackId, u64)> = list_packs(store).await?.into_iter().collect();
     packs.sort_unstable();
@@ -23,7 +24,7 @@ pub(super) async fn read(store: &Store, report: &mut RebuildReport, progress: &O
     while let Some((id, size, index)) = reads.next().await {
         match index {
             Ok(index) => add(store, id, size, index, report).await?,
-            Err(error) if is_damage(error.kind()) => {
+            Err(error) if is_damage(error.kind()) && error.kind() != Kind::Unsupported => {
                 report.unreadable_packs.push(format!("{id}: {}", error.context()));
             }
             Err(error) => return Err(error),

@@ -4,7 +4,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::bucket::Bucket;
 use crate::check::is_damage;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::WorkspaceId;
 use crate::keys::TenantKeys;
 use crate::limits::READS_AT_ONCE;
@@ -17,6 +17,8 @@ pub(crate) struct Log {
     pub(crate) entries: Vec<RefLogEntry>,
     /// Objects that cannot be believed, and why.
     pub(crate) damaged: Vec<(String, String)>,
+    /// One of these objects is of a newer Esker.
+    pub(crate) newer: Option<Error>,
 }
 
 /// Reads it.
@@ -38,7 +40,12 @@ pub(crate) async fn read(bucket: &Bucket, keys: &TenantKeys, workspace: Option<W
     for (parsed, name) in read {
         match parsed {
             Ok(entry) => log.entries.push(entry),
-            Err(error) => log.damaged.push((name, error.context().to_owned())),
+            Err(error) => {
+                log.damaged.push((name, error.context().to_owned()));
+                if error.kind() == Kind::Unsupported {
+                    log.newer = Some(error);
+                }
+            }
         }
     }
     log.entries.sort_by_key(|entry| (entry.workspace, entry.sequence, entry.epoch, entry.time));

@@ -71,7 +71,8 @@ pub struct RebuildReport {
     pub not_rebuilt: Vec<String>,
 }
 
-/// Makes a new database. The one before must not be used any more, and is refused when it is opened.
+/// Makes a new database. The one before must not be used any more, and is refused when it is opened. `Unsupported` if a newer Esker
+/// wrote packs or moves: then everything stays as it was.
 pub async fn rebuild(options: &RebuildOptions, progress: &OnProgress) -> Result<RebuildReport> {
     let data = std::path::absolute(&options.data)
         .map_err(|error| Error::io(format!("the data folder {} cannot be named", options.data.display()), error))?;
@@ -93,8 +94,15 @@ pub async fn rebuild(options: &RebuildOptions, progress: &OnProgress) -> Result<
     let clock = options.clock.clone();
     let store = Store::new(bucket, database.clone(), clock, tenant, keys, Chance::machine());
     let mut report = RebuildReport { owner, ..RebuildReport::default() };
-    footers::read(&store, &mut report, progress).await?;
-    chains::write(&store, &mut report, progress).await?;
+    if let Err(error) = fill(&store, &mut report, progress).await {
+        database.close().await;
+        if error.kind() == Kind::Unsupported {
+            // A newer Esker wrote something here: its database must not be refused for a rebuild that could not be.
+            owner::give_back(store.bucket(), config.tenant, owner).await?;
+            remove(&unfinished)?;
+        }
+        return Err(error);
+    }
     report.not_rebuilt =
         ["documents", "sessions", "tokens", "tags", "retention rules", "quotas"].map(String::from).into();
     // Its write-ahead log goes into the file when the last connection is closed.
@@ -107,6 +115,11 @@ pub async fn rebuild(options: &RebuildOptions, progress: &OnProgress) -> Result<
         .and_then(|()| std::fs::File::open(&data)?.sync_all());
     moved.map_err(|error| Error::io(format!("{} could not be put into place", to.display()), error))?;
     Ok(report)
+}
+
+async fn fill(store: &Store, report: &mut RebuildReport, progress: &OnProgress) -> Result<()> {
+    footers::read(store, report, progress).await?;
+    chains::write(store, report, progress).await
 }
 
 fn refuse_database(data: &Path) -> Result<()> {

@@ -34,6 +34,11 @@ pub(crate) async fn take(bucket: &Bucket, tenant: TenantId, now: Time) -> Result
     }
 }
 
+/// Takes back what [`take`] has written, for a database that never came to be.
+pub(crate) async fn give_back(bucket: &Bucket, tenant: TenantId, number: u64) -> Result<()> {
+    bucket.delete(&format!("{}/{number:016x}", folder(tenant))).await
+}
+
 /// Refuses a database that is out of date.
 pub(crate) async fn check(bucket: &Bucket, tenant: TenantId, own: u64) -> Result<()> {
     let highest = highest(bucket, tenant).await?;

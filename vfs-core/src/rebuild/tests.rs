@@ -189,3 +189,13 @@ async fn a_bucket_without_a_config_is_refused_and_stays_as_it_was() {
     assert_eq!(rebuild(&options, &silent).await.unwrap_err().kind(), Kind::NotFound);
     assert_eq!(Bucket::open(&options.bucket).unwrap().list("").await.unwrap(), []);
 }
+
+/// Stored bytes: a change of them needs a new format.
+#[tokio::test]
+async fn golden_bytes_of_an_owner_object() {
+    let (bucket, tenant) = (Bucket::memory(), crate::id::TenantId::from_bytes([7; 16]));
+    let time = crate::clock::Time { seconds: 1_700_000_000, nanos: 5 };
+    assert_eq!(owner::take(&bucket, tenant, time).await.unwrap(), 1);
+    let bytes = bucket.get("t/07070707070707070707070707070707/owner/0000000000000001").await.unwrap();
+    assert_eq!(bytes, &br#"{"format":0,"owner":1,"time":{"nanos":5,"seconds":1700000000}}"#[..]);
+}

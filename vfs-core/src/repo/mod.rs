@@ -179,9 +179,14 @@ impl Repo {
 
     /// The repo of this database and this bucket. One engine of several: each has a value of its own.
     #[cfg(feature = "testing")]
-    pub async fn open_with(database: Database, bucket: crate::bucket::Bucket, clock: Arc<dyn Clock>) -> Result<Repo> {
+    pub async fn open_with(
+        database: Database,
+        bucket: crate::bucket::Bucket,
+        clock: Arc<dyn Clock>,
+        key: Option<&OperatorKey>,
+    ) -> Result<Repo> {
         let remember = bucket.url().to_owned();
-        open::assemble(database, bucket, &remember, clock, None).await
+        open::assemble(database, bucket, &remember, clock, key).await
     }
 
     /// The objects.

@@ -66,6 +66,9 @@ impl RefLogEntry {
         if let Some(format) = value.get("format").and_then(serde_json::Value::as_u64)
             && format > u64::from(RefLogEntry::FORMAT)
         {
+            if RefLogEntry::is_ours_but_for_its_format(value) {
+                return Err(Error::corrupt(format!("{name} was changed after it was written")));
+            }
             let message = format!("{name} has format {format}: a newer Esker is needed");
             return Err(Error::new(Kind::Unsupported, message));
         }
@@ -79,6 +82,14 @@ impl RefLogEntry {
             true => Ok(entry),
             false => Err(Error::corrupt(format!("{name} says that it is {}", entry.object_name(tenant)))),
         }
+    }
+
+    /// A changed digit of the format would look like a newer one.
+    fn is_ours_but_for_its_format(mut value: serde_json::Value) -> bool {
+        value["format"] = RefLogEntry::FORMAT.into();
+        serde_json::from_value(value).is_ok_and(|entry: RefLogEntry| {
+            entry.digest.is_some() && entry.computed_digest().is_ok_and(|digest| entry.digest == Some(digest))
+        })
     }
 
     fn computed_digest(&self) -> Result<String> {

@@ -19,12 +19,12 @@ use crate::files::check_glob;
 use crate::id::{IdKey, ObjectId, ObjectKind, PackId, TenantId};
 use crate::import::InoSource;
 use crate::import::archive::import_archive;
-use crate::keys::TenantKeys;
+use crate::keys::{DataKey, TenantKeys};
 use crate::limits::OBJECT_MAX;
 use crate::name::Name;
 use crate::object::{Blob, Ino, Snapshot, TreeNode, Xattrs};
 use crate::objects::MemoryObjects;
-use crate::pack::{self, PackEntry, Stored};
+use crate::pack::{self, HEADER_LENGTH, PackClass, PackEntry, PackHeader, PackIndex, Stored, Tail};
 use crate::progress::silent;
 
 /// One decoder.
@@ -56,6 +56,7 @@ pub const DECODERS: &[Decoder] = &[
     loose("object_id", |bytes| PackId::from_str(text(bytes)?).map(|id| id.to_hex().into())),
     // Compressed bytes may become as many as their index entry states, and never more.
     Decoder { name: "stored_object", round: stored_object, canonical: false, memory_max: |_| 2 * OBJECT_MAX },
+    canonical("sealed_object", sealed_object),
     loose("config", config),
     loose("ref_log_entry", crate::repo::decoders::ref_log_entry),
     // Contents are cut in pieces of up to a MiB, whatever the archive says of their length.
@@ -100,52 +101,120 @@ fn text(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|error| Error::corrupt("this is no UTF-8").because(error))
 }
 
-/// The input is what lies between a pack's header and its trailer, behind the length of the footer in two bytes: a fuzzer would never
-/// find a footer's hash, so the trailer is made to fit.
-fn pack_index(bytes: &[u8]) -> Result<Vec<u8>> {
-    let Some((length, body)) = bytes.split_at_checked(2) else { return Err(Error::corrupt("no length")) };
-    let length = usize::from(u16::from_le_bytes([length[0], length[1]]));
-    let Some(objects) = body.len().checked_sub(length) else { return Err(Error::corrupt("no such footer")) };
-    let (objects, footer) = body.split_at(objects);
-    let whole = pack::testing::whole_pack(objects, footer);
-    let id = PackId::from_bytes(*blake3::hash(&whole).as_bytes());
-    let index = pack::read_index(&keys(), id, &whole)?;
-    let again = pack::testing::footer(&index.entries);
-    Ok([&bytes[..2], objects, &again].concat())
-}
+/// The keys of the golden vectors, so that these are seeds.
+const TENANT: TenantId = TenantId::from_bytes([7; 16]);
+const PACK: PackId = PackId::from_bytes([0x50; 32]);
+const SEALED_NAME: &str = "t/07070707070707070707070707070707/reflog/77777777777777777777777777777777/0000000000000003-0000000000000013-5353535353535353";
 
 /// Keys of a tenant whose objects are not encrypted.
-fn keys() -> TenantKeys {
-    TenantKeys::plain(TenantId::from_bytes([1; 16]), IdKey::golden())
+fn plain_keys() -> TenantKeys {
+    TenantKeys::plain(TENANT, IdKey::golden())
 }
 
-/// The input says how long the object should be (three bytes) and whether it is compressed (one); the rest is what a pack stores. The id
-/// never fits, so nothing is understood; what is stored by us must come back.
+/// Keys of one whose objects are.
+fn sealing_keys() -> TenantKeys {
+    TenantKeys::new(TENANT, IdKey::golden(), vec![DataKey::new(3, [0x4b; 32])])
+}
+
+/// The first byte says which pack: its low bits version 0, version 1, an encrypted one, or one as it is; the next two bits the class.
+/// Then what lies between a pack's header and its trailer, behind the length of the footer in two bytes: a fuzzer would never find a
+/// footer's hash nor its seal, so those are made to fit. Of a pack as it is, everything follows.
+fn pack_index(bytes: &[u8]) -> Result<Vec<u8>> {
+    let Some((&shape, rest)) = bytes.split_first() else { return Err(Error::corrupt("no shape")) };
+    if shape & 3 == 3 {
+        return whole_pack(bytes, rest);
+    }
+    let class = match shape >> 2 {
+        0 => PackClass::Contents,
+        1 => PackClass::Trees,
+        2 => PackClass::Bundle,
+        _ => return Err(Error::corrupt("no such shape")),
+    };
+    let Some((length, body)) = rest.split_at_checked(2) else { return Err(Error::corrupt("no length")) };
+    let footer_length = usize::from(u16::from_le_bytes([length[0], length[1]]));
+    let Some(objects) = body.len().checked_sub(footer_length) else { return Err(Error::corrupt("no such footer")) };
+    let (objects, footer) = body.split_at(objects);
+    let keys = if shape & 3 == 2 { sealing_keys() } else { plain_keys() };
+    let (id, whole) = if shape & 3 == 0 {
+        let whole = pack::testing::pack_0(&keys, class, objects, footer);
+        (PackId::from_bytes(*blake3::hash(&whole).as_bytes()), whole)
+    } else {
+        (PACK, pack::testing::pack_1(&keys, class, PACK, objects, footer)?)
+    };
+    let index = both_ways(&keys, id, &whole)?;
+    let again = pack::testing::footer(&index.entries);
+    Ok([&bytes[..3], objects, &again].concat())
+}
+
+/// A pack of which nothing is made to fit.
+fn whole_pack(bytes: &[u8], pack: &[u8]) -> Result<Vec<u8>> {
+    let header = PackHeader::read(pack)?;
+    let id = header.id.unwrap_or_else(|| PackId::from_bytes(*blake3::hash(pack).as_bytes()));
+    let keys = if header.data_key == 0 { plain_keys() } else { sealing_keys() };
+    both_ways(&keys, id, pack)?;
+    Ok(bytes.to_vec())
+}
+
+/// The index, from the whole pack. Its two ends must say the same.
+fn both_ways(keys: &TenantKeys, id: PackId, pack: &[u8]) -> Result<PackIndex> {
+    let tail = pack::read_tail(keys, id, pack.len() as u64, &pack[..pack.len().min(HEADER_LENGTH)], pack);
+    let index = pack::read_index(keys, id, pack)?;
+    match tail {
+        Ok(Tail::Index(by_tail)) => assert!(by_tail == index, "a pack and its ends say different things"),
+        other => panic!("a pack is understood, its ends are not: {other:?}"),
+    }
+    Ok(index)
+}
+
+/// The input says how long the object should be (three bytes), whether it is compressed and whether it is sealed (one); the rest is what
+/// a pack stores, before it is sealed. The id never fits, so nothing is understood; what is stored by us must come back.
 fn stored_object(bytes: &[u8]) -> Result<Vec<u8>> {
-    let (keys, pack) = (keys(), PackId::from_bytes([2; 32]));
     if let Some((head, stored)) = bytes.split_at_checked(4) {
         let plain_length = u32::from_le_bytes([head[0], head[1], head[2], 0]) % (OBJECT_MAX as u32 + 2);
         let id = ObjectId { kind: ObjectKind::Chunk, hash: [7; 32] };
-        let compressed = head[3] & 1 == 1;
-        let stored = Bytes::copy_from_slice(stored);
-        let entry =
-            PackEntry { id, compressed, sealed: false, offset: 0, stored_length: stored.len() as u32, plain_length };
-        assert!(pack::unpack(&keys, pack, &entry, &stored).is_err(), "a wrong id was believed");
+        let keys = if head[3] & 2 == 2 { sealing_keys() } else { plain_keys() };
+        let (entry, stored) = entry(&keys, id, head[3] & 1 == 1, plain_length, stored)?;
+        assert!(pack::unpack(&keys, PACK, &entry, &stored).is_err(), "a wrong id was believed");
     }
     let canonical = Bytes::copy_from_slice(bytes);
     let stored = Stored::new(&canonical)?;
-    let entry = PackEntry {
-        id: keys.id().object_id(ObjectKind::Chunk, &canonical),
-        compressed: stored.compressed,
-        sealed: false,
-        offset: 0,
-        stored_length: stored.bytes.len() as u32,
-        plain_length: stored.plain_length,
-    };
-    let back = pack::unpack(&keys, pack, &entry, &stored.bytes)
-        .unwrap_or_else(|error| panic!("what was stored is gone: {error}"));
-    assert!(back == canonical, "what was stored came back changed");
+    for keys in [plain_keys(), sealing_keys()] {
+        let id = keys.id().object_id(ObjectKind::Chunk, &canonical);
+        let (entry, stored) = entry(&keys, id, stored.compressed, stored.plain_length, &stored.bytes)?;
+        let back = pack::unpack(&keys, PACK, &entry, &stored)
+            .unwrap_or_else(|error| panic!("what was stored is gone: {error}"));
+        assert!(back == canonical, "what was stored came back changed");
+    }
     Ok(bytes.to_vec())
+}
+
+/// An object at the begin of a pack: its place and its bytes there, sealed if the keys encrypt.
+fn entry(
+    keys: &TenantKeys,
+    id: ObjectId,
+    compressed: bool,
+    plain_length: u32,
+    stored: &[u8],
+) -> Result<(PackEntry, Bytes)> {
+    let offset = HEADER_LENGTH as u64;
+    let mut bytes = stored.to_vec();
+    let key = keys.for_new_pack(PACK);
+    if let Some(key) = &key {
+        let tag = key.seal_object(&id, offset, &mut bytes)?;
+        bytes.extend_from_slice(&tag);
+    }
+    let stored_length = bytes.len() as u32;
+    let entry = PackEntry { id, compressed, sealed: key.is_some(), offset, stored_length, plain_length };
+    Ok((entry, bytes.into()))
+}
+
+/// An object of its own of an encrypted repo. What is sealed by us must come back.
+fn sealed_object(bytes: &[u8]) -> Result<Vec<u8>> {
+    let (keys, plain) = (sealing_keys(), Bytes::copy_from_slice(bytes));
+    let sealed = keys.seal_object(SEALED_NAME, bytes, [0x5a; 32])?;
+    assert!(keys.open_object(SEALED_NAME, &sealed)? == plain, "what was sealed came back changed");
+    let opened = keys.open_object(SEALED_NAME, &plain)?;
+    Ok(keys.seal_object(SEALED_NAME, &opened, [0x5a; 32])?.into())
 }
 
 /// An archive, imported into memory twice: the same tree both times.

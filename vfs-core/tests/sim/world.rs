@@ -196,7 +196,7 @@ struct Opener {
 impl Opener {
     async fn open(&self) -> Result<Repo> {
         let bucket = Bucket::from_store(Arc::new(self.store.clone()), "memory:///").with_patience(self.patience);
-        Repo::open_with(self.database.clone(), bucket, self.clock.clone()).await
+        Repo::open_with(self.database.clone(), bucket, self.clock.clone(), None).await
     }
 
     /// Another engine, however often that takes.

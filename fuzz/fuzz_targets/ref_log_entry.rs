@@ -1,5 +1,0 @@
-//! The decoder `ref_log_entry` of `vfs_core::testing::decoders`.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| esker_fuzz::decode("ref_log_entry", bytes));
