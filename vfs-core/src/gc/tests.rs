@@ -4,6 +4,7 @@ mod closed;
 mod gaps;
 mod keep;
 mod repack;
+mod repaired;
 mod rot;
 mod schedules;
 mod sleepers;

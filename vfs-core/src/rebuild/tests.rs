@@ -5,10 +5,13 @@ use std::sync::Arc;
 use super::*;
 use crate::base::Publisher;
 use crate::clock::SystemClock;
+use crate::limits::{INO_GAP, INO_TAKE_MAX};
+use crate::object::Ino;
 use crate::objects::Objects;
 use crate::progress::silent;
 use crate::repair::tests::{fill, full, overwrite, packs, readable};
-use crate::repo::tests::{Mount, content, note};
+use crate::repo::ref_log::RefLogEntry;
+use crate::repo::tests::{Mount, content, holder, note, who};
 use crate::repo::{Repo, RepoOptions};
 
 async fn open(data: &Path) -> Result<Repo> {
@@ -71,7 +74,7 @@ async fn a_rebuilt_database_has_everything_that_the_old_one_had() {
     // The old holder is fenced, its position is remembered.
     let late = new.begin(&mount.lease, mount.base, mount.position + 1).await.unwrap_err();
     assert_eq!(late.kind(), Kind::LeaseLost);
-    let attached = new.attach(mount.lease.workspace, mount.lease.holder, &crate::repo::tests::who(1)).await.unwrap();
+    let attached = new.attach(mount.lease.workspace, mount.lease.holder, &who(1)).await.unwrap();
     assert!(attached.lease.epoch > mount.lease.epoch);
     assert_eq!(attached.position, mount.position);
     let mut again = Mount::on(&new, attached);
@@ -124,7 +127,7 @@ async fn a_move_that_never_counted_is_kept_beside_the_one_that_did() {
     let log = log::read(old.store().bucket(), old.store().keys(), Some(w.id)).await.unwrap();
     let committed = log.entries.last().unwrap();
     let time = crate::clock::Time { seconds: 1, nanos: 0 };
-    let loser = crate::repo::ref_log::RefLogEntry { snapshot: Some(fork.head), time, ..committed.clone() };
+    let loser = RefLogEntry { snapshot: Some(fork.head), time, ..committed.clone() };
     old.put_ref_log_for_tests(&loser).await.unwrap();
     drop(old);
     let report = place.rebuild("new").await.unwrap();
@@ -153,6 +156,92 @@ async fn an_incomplete_head_gives_way_to_the_newest_complete_one() {
     let new = open(&place.data("new")).await.unwrap();
     assert_eq!(new.workspace("fork").await.unwrap().head, before[1].snapshot, "the state before");
     assert_eq!(full(&new).await.damages, []);
+}
+
+#[tokio::test]
+async fn epochs_that_left_no_trace_in_the_bucket_are_not_given_out_again() {
+    let place = Place::new();
+    let old = open(&place.data("old")).await.unwrap();
+    fill(&old).await;
+    let id = old.workspace("w").await.unwrap().id;
+    let mut given = 0;
+    for _ in 0..5 {
+        let lease = old.attach(id, holder(1), &who(1)).await.unwrap().lease;
+        assert!(lease.epoch > given);
+        given = lease.epoch;
+        old.detach(&lease).await.unwrap();
+    }
+    drop(old);
+    place.rebuild("new").await.unwrap();
+    let new = open(&place.data("new")).await.unwrap();
+    let attached = new.attach(id, holder(2), &who(2)).await.unwrap();
+    assert!(attached.lease.epoch > given, "an old holder could not be told from the new one");
+}
+
+/// Takes more inode numbers than a rebuild leaves free; returns one that is free now.
+async fn take_many_inos(repo: &Repo) -> Ino {
+    for _ in 0..=INO_GAP / INO_TAKE_MAX {
+        repo.take_inos(INO_TAKE_MAX).await.unwrap();
+    }
+    repo.take_inos(1).await.unwrap()
+}
+
+#[tokio::test]
+async fn inode_numbers_that_only_the_ref_log_knows_are_not_given_out_again() {
+    let place = Place::new();
+    let old = open(&place.data("old")).await.unwrap();
+    fill(&old).await;
+    let taken = take_many_inos(&old).await;
+    // Something moves, but no file has one of these numbers.
+    old.create_workspace("later", None, None).await.unwrap();
+    drop(old);
+    place.rebuild("new").await.unwrap();
+    assert!(open(&place.data("new")).await.unwrap().take_inos(1).await.unwrap() > taken);
+}
+
+#[tokio::test]
+async fn inode_numbers_that_only_the_trees_know_are_not_given_out_again() {
+    let place = Place::new();
+    let old = open(&place.data("old")).await.unwrap();
+    fill(&old).await;
+    let taken = take_many_inos(&old).await;
+    Mount::new(&old, "w").await.write("new", &[content(12, 900)], note("a high number")).await.unwrap();
+    // As entries of before say: nothing of inode numbers.
+    let log = log::read(old.store().bucket(), old.store().keys(), None).await.unwrap();
+    for entry in log.entries {
+        overwrite(&old, &entry.object_name(old.store().tenant()), None).await;
+        old.put_ref_log_for_tests(&RefLogEntry { ino: None, digest: None, ..entry }).await.unwrap();
+    }
+    drop(old);
+    let report = place.rebuild("new").await.unwrap();
+    assert_eq!((report.left_out.len(), report.unreadable_moves.len()), (0, 0), "{report:?}");
+    assert!(open(&place.data("new")).await.unwrap().take_inos(1).await.unwrap() > taken);
+}
+
+#[tokio::test]
+async fn two_workspaces_of_one_name_are_told_apart() {
+    let place = Place::new();
+    let old = open(&place.data("old")).await.unwrap();
+    let first = old.create_workspace("twin", None, None).await.unwrap();
+    let mut mount = Mount::new(&old, "twin").await;
+    mount.write("first", &[content(13, 900)], note("first")).await.unwrap();
+    old.detach(&mount.lease).await.unwrap();
+    // On its way to the bucket, the end of the first one got lost.
+    let before = log::read(old.store().bucket(), old.store().keys(), None).await.unwrap().entries.len();
+    old.delete_workspace(first.id).await.unwrap();
+    let second = old.create_workspace("twin", None, None).await.unwrap();
+    let log = log::read(old.store().bucket(), old.store().keys(), None).await.unwrap();
+    assert_eq!(log.entries.len(), before + 2);
+    let end = log.entries.iter().find(|entry| entry.snapshot.is_none()).unwrap();
+    overwrite(&old, &end.object_name(old.store().tenant()), None).await;
+    drop(old);
+    let report = place.rebuild("new").await.unwrap();
+    assert!(report.left_out[0].contains("the older workspace twin is now twin-"), "{report:?}");
+    let new = open(&place.data("new")).await.unwrap();
+    assert_eq!(new.workspace("twin").await.unwrap().id, second.id);
+    let other = format!("twin-{}", &first.id.to_hex()[..8]);
+    assert_eq!(new.workspace(&other).await.unwrap().id, first.id);
+    assert_eq!(rows(&new, &other).await.len(), 2);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::RepairReport;
 use super::scan::Scan;
-use crate::db::{IndexRow, Location, PackRow, counters, orphans, packs, repairs};
+use crate::db::{IndexRow, Location, PackRow, Transaction, counters, orphans, packs, repairs};
 use crate::error::Result;
 use crate::id::{ObjectId, PackId};
 use crate::pack::{Pack, PackClass, PackEntry, Stored, unpack};
@@ -102,8 +102,7 @@ impl Plan {
         for id in &self.idle {
             orphans::note(&mut transaction, *id, now).await?;
         }
-        // A gc that has marked already must mark anew.
-        counters::take(&mut transaction, counters::ROOTS, 0, 1).await?;
+        tell_gc(&mut transaction).await?;
         store.database().commit(transaction).await
     }
 
@@ -151,8 +150,16 @@ async fn replace(store: &Store, old: PackId, entries: Vec<PackEntry>) -> Result<
         orphans::forget(&mut transaction, pack.id).await?;
     }
     orphans::note(&mut transaction, old, now).await?;
-    counters::take(&mut transaction, counters::ROOTS, 0, 1).await?;
+    tell_gc(&mut transaction).await?;
     store.database().commit(transaction).await
+}
+
+/// A gc that has marked already must mark anew, and one that has weighed the packs must weigh them anew: else it takes a
+/// pack to which objects were moved for one without any.
+async fn tell_gc(transaction: &mut Transaction) -> Result<()> {
+    counters::take(transaction, counters::ROOTS, 0, 1).await?;
+    counters::take(transaction, counters::MOVES, 0, 1).await?;
+    Ok(())
 }
 
 /// A new pack, durable in the bucket.

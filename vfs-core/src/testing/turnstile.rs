@@ -2,15 +2,16 @@
 //!
 //! It polls the actors itself, one at a time, on the thread that calls [`Turnstile::step`]. An actor that waits for a
 //! thread of the database or of the blocking pool is waited for; one that waits for another actor (a lock) is left alone
-//! until somebody wakes it. The two are told apart by looking whether any other thread of the process is awake.
+//! until somebody wakes it. The two are told apart by looking at what the other threads of the process do.
 //!
 //! So one seed is one world although SQLite has threads of its own, and although several actors, or two parts of one,
 //! are on their way at once after a step. What keeps it so:
 //!
 //! * Actors are polled in rounds. A round begins when all other threads sleep, takes those that were woken by then, and
 //!   polls each once, in the order in which they were added. Whose thread was faster shows nowhere.
-//! * The runtime does its own tasks (a connection goes back to its pool) only between rounds, and a step is over only
-//!   after some rounds of nothing, also if every actor stands at a gate: another part of one may wait for a connection.
+//! * The runtime does its own tasks (a connection goes back to its pool) only between rounds. A step is over only
+//!   after rounds in which no thread got anything to do either, also if every actor stands at a gate: another part of one
+//!   may wait for a connection.
 //! * Gates of one actor are chosen from in the order it came to them.
 //! * Heavy work in which ids are made runs on the actor's own thread ([`has_actor`]): ids follow from that thread's seed.
 //!
@@ -31,12 +32,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::chance::Random;
-use super::threads::others_sleep;
+use super::threads::{Rest, wait_for_others};
 
-/// How long the other threads are waited for before they are looked at again.
-const PATIENCE: Duration = Duration::from_micros(20);
-/// Looks at the other threads, all of them asleep, after which nothing is under way any more.
-const QUIET_ROUNDS: usize = 3;
+/// Rounds without anything after which nothing is under way any more. The runtime may leave a task for the next one.
+const QUIET_ROUNDS: usize = 2;
 /// After so long without a step, the actors wait for each other for ever.
 const DEADLOCK: Duration = Duration::from_secs(60);
 
@@ -187,14 +186,11 @@ impl Turnstile {
     }
 
     /// Runs everything until each actor waits at a gate, for another actor, or is done.
-    ///
-    /// In rounds: whatever went to other threads is waited for before anybody hears of any of it, see `poll_woken`.
     async fn settle(&mut self) {
-        let mut quiet = 0;
+        let (mut rest, mut quiet) = (wait_for_others(Rest::default(), DEADLOCK), 0);
         loop {
-            wait_for_others();
             if self.poll_woken() {
-                quiet = 0;
+                (rest, quiet) = (wait_for_others(rest, DEADLOCK), 0);
                 continue;
             }
             if quiet >= QUIET_ROUNDS {
@@ -202,9 +198,11 @@ impl Turnstile {
                 return;
             }
             // What the runtime does beside the actors (a connection goes back to its pool) may wake one, also one
-            // that has a gate in sight for another part of its work.
+            // that stands at a gate with another part of its work, or give a thread something to do.
             tokio::task::yield_now().await;
-            quiet += 1;
+            let now = wait_for_others(rest.clone(), DEADLOCK);
+            quiet = if now == rest { quiet + 1 } else { 0 };
+            rest = now;
         }
     }
 
@@ -243,15 +241,6 @@ impl Turnstile {
             }
         }
         any
-    }
-}
-
-/// Waits until no other thread of the process does anything. Nothing else runs on this thread meanwhile.
-fn wait_for_others() {
-    let started = Instant::now();
-    // Twice, since one thread may wake another that was looked at already, and fall asleep before it is looked at.
-    while !(others_sleep() && others_sleep()) && started.elapsed() < DEADLOCK {
-        std::thread::sleep(PATIENCE);
     }
 }
 

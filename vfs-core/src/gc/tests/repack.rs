@@ -127,6 +127,34 @@ async fn a_publish_between_copying_and_moving_is_not_overlooked() {
 }
 
 #[tokio::test]
+async fn a_pack_that_this_engine_counts_on_by_now_is_left_alone() {
+    let (repo, _, _, chunk, old) = mostly_garbage().await;
+    let mut gc = collector(&repo, REPACK);
+    while gc.phase != Phase::Repack {
+        gc.step(&silent).await.unwrap();
+    }
+    // The pack was chosen; now somebody builds on what lives in it.
+    let batch = repo.batch();
+    batch.add(ObjectKind::Chunk, content(0, 4000)).await.unwrap();
+    let counted_on = batch.finish().await.unwrap();
+    while !gc.step(&silent).await.unwrap() {}
+    assert_eq!(located(&repo, chunk).await.pack, old);
+    let mut transaction = repo.database().begin().await.unwrap();
+    crate::db::packs::revive(&mut transaction, &counted_on).await.expect("its publish need not begin again");
+}
+
+#[tokio::test]
+async fn a_pack_is_emptied_once_and_what_went_elsewhere_is_not_dropped_with_it() {
+    let (repo, _, _, chunk, old) = mostly_garbage().await;
+    repo.gc(REPACK, &silent).await.unwrap();
+    let mut transaction = repo.database().begin().await.unwrap();
+    assert!(!copies::empty(&mut transaction, old, repo.now()).await.unwrap());
+    copies::drop_objects(&mut transaction, repo.store().tenant_number(), old, &[chunk]).await.unwrap();
+    repo.database().commit(transaction).await.unwrap();
+    assert_ne!(located(&repo, chunk).await.pack, old);
+}
+
+#[tokio::test]
 async fn two_gcs_that_copy_the_same_pack_are_harmless() {
     let (repo, _, mount, chunk, old) = mostly_garbage().await;
     let other = repo.beside().await;

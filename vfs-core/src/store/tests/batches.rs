@@ -64,6 +64,33 @@ async fn what_a_batch_remembers_does_not_grow_with_what_is_added() {
     assert_eq!(store.read_many(&ids[63..66]).await.unwrap()[1], content(64, MIB));
 }
 
+#[tokio::test]
+async fn whoever_adds_too_much_waits_for_a_slow_index() {
+    const ADDERS: usize = 8;
+    let store = store_in(Bucket::memory(), keys(tenant())).await;
+    let batch = Arc::new(store.batch());
+    // In memory there is one connection only: as long as this one is held, nothing can be looked up.
+    let held = store.database().begin().await.unwrap();
+    let adders = (0..ADDERS).map(|adder| {
+        let batch = batch.clone();
+        tokio::spawn(async move {
+            for number in 0..400 {
+                batch.add(ObjectKind::Chunk, content((adder * 1000 + number) as u64, 100)).await.unwrap();
+            }
+        })
+    });
+    let adders: Vec<_> = adders.collect();
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let known = batch.known();
+    assert!((BATCH_PENDING_OBJECTS..=BATCH_PENDING_OBJECTS + ADDERS).contains(&known), "{known} are remembered");
+    drop(held);
+    futures::future::try_join_all(adders).await.unwrap();
+    batch.finish().await.unwrap();
+    assert_eq!((batch.known(), batch.counts()), (0, (ADDERS as u64 * 400, 0)));
+}
+
 fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return vec![folder.to_owned()] };
     entries.flat_map(|entry| files(&entry.unwrap().path())).collect()
