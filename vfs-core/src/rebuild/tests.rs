@@ -102,7 +102,7 @@ async fn the_old_database_is_refused_and_a_folder_with_a_database_is_not_overwri
 }
 
 #[tokio::test]
-async fn gc_of_an_old_database_that_still_runs_deletes_nothing() {
+async fn gc_and_repair_of_an_old_database_that_still_runs_change_nothing() {
     let place = Place::new();
     let old = open(&place.data("old")).await.unwrap();
     fill(&old).await;
@@ -113,6 +113,8 @@ async fn gc_of_an_old_database_that_still_runs_deletes_nothing() {
     let whole = readable(&new).await;
     let options = crate::repo::GcOptions { grace: std::time::Duration::ZERO, ..Default::default() };
     assert_eq!(old.gc(options, &silent).await.unwrap_err().kind(), Kind::Denied);
+    let refused = crate::repair::repair(&old, &crate::repair::RepairOptions::default(), &silent).await;
+    assert_eq!(refused.unwrap_err().kind(), Kind::Denied);
     assert_eq!(readable(&new).await, whole);
 }
 

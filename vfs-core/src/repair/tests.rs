@@ -1,5 +1,7 @@
 //! repair against every kind of damage: found, never served, never made worse, and the same end wherever it was stopped.
 
+mod keeps;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::task::{Context, Poll};
