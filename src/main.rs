@@ -11,6 +11,7 @@ mod folder;
 mod holder;
 mod key;
 mod limits;
+mod memory;
 mod mounts;
 mod print;
 mod progress;
@@ -32,6 +33,7 @@ use folder::DataFolder;
 use print::Printer;
 
 fn main() -> ExitCode {
+    memory::set_up();
     if let Some(code) = sandbox_runner() {
         return code;
     }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 
 use super::beside::{Beside, Earlier, Found, How, Step};
 use super::read::{Event, Held, Piece, Read, Readers, dead};
-use super::reuse::Reusing;
+use super::reuse::{Remembering, Reusing};
 use super::walk::Meta;
 use super::{Imported, InoSource, Scanned};
 use crate::ahead::ahead;
@@ -68,8 +68,8 @@ pub(super) async fn assemble(
     reread: bool,
     progress: &OnProgress,
 ) -> Result<Imported> {
-    let objects = &Reusing::new(objects);
-    let links = &objects.for_lookups();
+    let links = &Remembering::new(objects);
+    let objects = &Reusing::new(links);
     let readers = &Readers::start(scanned);
     let mut beside = Beside::new(objects, links, events, previous, reread, scanned);
     let (sender, steps) = channel(STEPS_AHEAD);

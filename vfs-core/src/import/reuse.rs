@@ -17,11 +17,16 @@ use crate::tree::TreesAhead;
 /// Ids that are remembered, 33 bytes each and twice; one that was forgotten is looked up again.
 const REMEMBERED_MAX: usize = 32 * 1024;
 
-/// Objects that remember which tree nodes were read, and read them ahead.
-pub(super) struct Reusing<'a> {
+/// Objects of which it is remembered which tree nodes were read.
+pub(super) struct Remembering<'a> {
     objects: &'a dyn NewObjects,
-    earlier: TreesAhead<'a>,
     read: Mutex<Remembered>,
+}
+
+/// Objects to which is not added what was read from the earlier snapshot, which is read ahead.
+pub(super) struct Reusing<'a> {
+    earlier: TreesAhead<'a>,
+    objects: &'a Remembering<'a>,
 }
 
 #[derive(Default)]
@@ -44,19 +49,33 @@ impl Remembered {
     }
 }
 
-impl<'a> Reusing<'a> {
+impl<'a> Remembering<'a> {
     pub(super) fn new(objects: &'a dyn NewObjects) -> Self {
-        Reusing { objects, earlier: TreesAhead::new(objects), read: Mutex::default() }
+        Remembering { objects, read: Mutex::default() }
     }
 
-    /// For a tree in which names are looked up: nothing is read ahead there.
-    pub(super) fn for_lookups(&'a self) -> Lookups<'a> {
-        Lookups(self)
+    fn has_read(&self, id: &ObjectId) -> bool {
+        self.read.lock().ids.contains(id)
+    }
+}
+
+impl<'a> Reusing<'a> {
+    pub(super) fn new(objects: &'a Remembering<'a>) -> Self {
+        Reusing { earlier: TreesAhead::new(objects), objects }
+    }
+}
+
+#[async_trait]
+impl Objects for Remembering<'_> {
+    fn key(&self) -> &IdKey {
+        self.objects.key()
     }
 
-    fn remember(&self, ids: &[ObjectId]) {
+    async fn read_many(&self, ids: &[ObjectId]) -> Result<Vec<Bytes>> {
+        let found = self.objects.read_many(ids).await?;
         let mut read = self.read.lock();
         ids.iter().filter(|id| id.kind == ObjectKind::Tree).for_each(|id| read.add(*id));
+        Ok(found)
     }
 }
 
@@ -67,25 +86,7 @@ impl Objects for Reusing<'_> {
     }
 
     async fn read_many(&self, ids: &[ObjectId]) -> Result<Vec<Bytes>> {
-        let found = self.earlier.read_many(ids).await?;
-        self.remember(ids);
-        Ok(found)
-    }
-}
-
-/// See [`Reusing::for_lookups`].
-pub(super) struct Lookups<'a>(&'a Reusing<'a>);
-
-#[async_trait]
-impl Objects for Lookups<'_> {
-    fn key(&self) -> &IdKey {
-        self.0.key()
-    }
-
-    async fn read_many(&self, ids: &[ObjectId]) -> Result<Vec<Bytes>> {
-        let found = self.0.objects.read_many(ids).await?;
-        self.0.remember(ids);
-        Ok(found)
+        self.earlier.read_many(ids).await
     }
 }
 
@@ -94,10 +95,10 @@ impl NewObjects for Reusing<'_> {
     async fn add(&self, kind: ObjectKind, canonical: Bytes) -> Result<ObjectId> {
         if kind == ObjectKind::Tree {
             let id = self.key().object_id(kind, &canonical);
-            if self.read.lock().ids.contains(&id) {
+            if self.objects.has_read(&id) {
                 return Ok(id);
             }
         }
-        self.objects.add(kind, canonical).await
+        self.objects.objects.add(kind, canonical).await
     }
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::bucket::{Bucket, make_private_folder};
-use crate::chance::Chance;
+use crate::chance::{Chance, random};
 use crate::clock::Clock;
 use crate::db::Database;
 use crate::error::{Error, Kind, Result};
@@ -28,8 +28,9 @@ use crate::repo::config::Config;
 use crate::repo::open::{check_format, remember};
 use crate::store::Store;
 
-/// The database while it is being made.
-const UNFINISHED: &str = "esker.db.rebuild";
+/// What the name of the database begins with while it is being made. Another one each time: connections of a rebuild that
+/// was stopped may still be closing, and remove helper files by name.
+const UNFINISHED: &str = "esker.db.rebuild-";
 
 /// What is rebuilt, and where.
 #[derive(Clone)]
@@ -85,8 +86,8 @@ pub async fn rebuild(options: &RebuildOptions, progress: &OnProgress) -> Result<
     let keys = config.keys(options.key.as_ref())?;
     make_private_folder(&data)?;
     check_format(&data)?;
-    let unfinished = data.join(UNFINISHED);
-    remove(&unfinished)?;
+    remove_unfinished(&data)?;
+    let unfinished = data.join(format!("{UNFINISHED}{}", hex::encode(random::<8>()?)));
     let database = Database::open(&unfinished).await?;
     // Before anything is read: what an old database writes from now on, it writes in vain.
     let owner = owner::take(&bucket, config.tenant, options.clock.now()).await?;
@@ -99,7 +100,7 @@ pub async fn rebuild(options: &RebuildOptions, progress: &OnProgress) -> Result<
         if error.kind() == Kind::Unsupported {
             // A newer Esker wrote something here: its database must not be refused for a rebuild that could not be.
             owner::give_back(store.bucket(), config.tenant, owner).await?;
-            remove(&unfinished)?;
+            remove_unfinished(&data)?;
         }
         return Err(error);
     }
@@ -133,15 +134,16 @@ fn refuse_database(data: &Path) -> Result<()> {
     }
 }
 
-/// What an earlier run that was stopped has left.
-fn remove(unfinished: &Path) -> Result<()> {
-    for ending in ["", "-wal", "-shm"] {
-        let mut name = unfinished.as_os_str().to_owned();
-        name.push(ending);
-        match std::fs::remove_file(&name) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io(format!("{} could not be removed", Path::new(&name).display()), error));
-            }
+/// What runs that were stopped have left.
+fn remove_unfinished(data: &Path) -> Result<()> {
+    let failed = |error| Error::io(format!("{} could not be cleared of unfinished work", data.display()), error);
+    for entry in std::fs::read_dir(data).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            continue;
+        }
+        match std::fs::remove_file(entry.path()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
     }
