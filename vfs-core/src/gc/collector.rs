@@ -366,8 +366,7 @@ impl Collector {
             return Ok(Phase::Prune);
         }
         let pinned = self.store.pins().all();
-        let rows = self.rows().await?.into_iter().filter(|row| !row.emptied && !pinned.contains(&row.id));
-        let sources = repack::choose(rows, &self.live, below);
+        let sources = repack::choose(&self.rows().await?, &pinned, &self.live, below);
         if self.options.dry_run {
             self.report.repacked_packs = sources.len() as u64;
             self.report.repacked_bytes = sources.iter().map(|source| source.size).sum();

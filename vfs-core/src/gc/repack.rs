@@ -6,7 +6,7 @@
 //! after it leaves emptied packs, which go like condemned ones; until then, whoever has located an object in one reads
 //! it there.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::marks::{Live, Marks, Part, each_object};
 use crate::db::{Location, PackRow, Transaction, copies, counters};
@@ -47,9 +47,13 @@ pub(super) struct Group {
 
 /// Chooses packs of which less than `below_percent` is alive, and others while all garbage together is more than
 /// [`GARBAGE_PERCENT`] of what lives; those with the largest share of garbage first, as many as one run may copy. Packs
-/// without anything alive are not among them: they are condemned.
-pub(super) fn choose(rows: impl Iterator<Item = PackRow>, live: &Live, below_percent: u8) -> Vec<Source> {
+/// without anything alive are not among them: they are condemned. While packs that were emptied before wait for the end of
+/// their grace period, twice as much garbage is tolerated: a bucket must not hold the copies of several runs at once.
+pub(super) fn choose(rows: &[PackRow], pinned: &HashSet<PackId>, live: &Live, below_percent: u8) -> Vec<Source> {
+    let waiting = rows.iter().any(|row| row.emptied);
     let mut sources: Vec<Source> = rows
+        .iter()
+        .filter(|row| !row.emptied && !pinned.contains(&row.id))
         .map(|row| Source { id: row.id, class: row.class, size: row.size, objects: row.objects, live: live.of(row.id) })
         .filter(|source| source.live.objects > 0)
         .filter(|source| source.live.objects < source.objects)
@@ -62,7 +66,7 @@ pub(super) fn choose(rows: impl Iterator<Item = PackRow>, live: &Live, below_per
     let is_below =
         |source: &Source| u128::from(source.live.bytes) * 100 < u128::from(source.size) * u128::from(below_percent);
     let mut garbage: u64 = sources.iter().map(Source::garbage).sum();
-    let tolerated = live.living.bytes / 100 * GARBAGE_PERCENT;
+    let tolerated = live.living.bytes / 100 * GARBAGE_PERCENT * if waiting { 2 } else { 1 };
     let wanted = sources.iter().take_while(|source| {
         let wanted = is_below(source) || garbage > tolerated;
         garbage -= source.garbage();

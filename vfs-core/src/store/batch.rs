@@ -57,6 +57,8 @@ struct State {
     /// In the order in which they were added; not yet part of a load.
     pending: VecDeque<ObjectId>,
     pending_bytes: usize,
+    /// What of the pending objects is being prepared, and its bytes: while it is, as much may be added again.
+    preparing: (usize, usize),
     /// Compressed, and packed next.
     ready: Option<Arc<Load>>,
     pinned: Pinned,
@@ -78,6 +80,7 @@ impl Batch {
             known: HashMap::new(),
             pending: VecDeque::new(),
             pending_bytes: 0,
+            preparing: (0, 0),
             ready: None,
             pinned: store.pins().none(),
             added: 0,
@@ -160,7 +163,9 @@ impl Batch {
 
 impl State {
     fn is_full(&self) -> bool {
-        self.pending.len() >= BATCH_PENDING_OBJECTS || self.pending_bytes >= BATCH_PENDING_BYTES
+        let (objects, bytes) = self.preparing;
+        self.pending.len().saturating_sub(objects) >= BATCH_PENDING_OBJECTS
+            || self.pending_bytes.saturating_sub(bytes) >= BATCH_PENDING_BYTES
     }
 
     fn packed(&self, id: &ObjectId) -> Option<PackClass> {

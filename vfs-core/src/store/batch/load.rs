@@ -26,6 +26,7 @@ impl Batch {
         if ready.is_none() && next.is_empty() {
             return Ok(false);
         }
+        let _preparing = Preparing::begin(self, &next);
         let (packed, prepared) = futures::join!(self.pack(ready, uploads), self.prepare(&next));
         packed?;
         let (load, in_store) = prepared?;
@@ -89,6 +90,22 @@ impl Batch {
         }
         self.packs.lock().packed = None;
         self.upload(uploads).await
+    }
+}
+
+/// Makes room for as much as is being prepared, until that is over.
+struct Preparing<'a>(&'a Batch);
+
+impl<'a> Preparing<'a> {
+    fn begin(batch: &'a Batch, load: &[(ObjectId, Bytes)]) -> Preparing<'a> {
+        batch.state.lock().preparing = (load.len(), load.iter().map(|(_, bytes)| bytes.len()).sum());
+        Preparing(batch)
+    }
+}
+
+impl Drop for Preparing<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().preparing = (0, 0);
     }
 }
 
