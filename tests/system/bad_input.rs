@@ -20,7 +20,7 @@ const ROWS: &[Row] = &[
     (&["cat", "w@ffffffffffffffff:file"], 3, "ffff"),
     (&["cat", "w:folder"], 1, "folder"),
     (&["ls", "w:file/below"], 1, "file"),
-    (&["cat", "w@not-hex:file"], 2, "not-hex"),
+    (&["cat", "w@not-hex:file"], 3, "names no snapshot"),
     (&["restore", "w", "ffffffffffffffff"], 3, "ffff"),
     (&["restore", "missing", "ffffffffffffffff"], 3, ""),
     (&["fork", "missing", "new"], 3, "missing"),
