@@ -98,7 +98,8 @@ pub async fn export(
         }
         Ok(())
     };
-    let count = async {
+    // It owns the channel: if another part fails, the writer must not wait for somebody to read its reports.
+    let count = async move {
         let mut exported = Exported::default();
         while let Some(report) = written.recv().await {
             exported.add(report);

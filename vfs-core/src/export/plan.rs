@@ -42,6 +42,13 @@ impl Piece {
         }
     }
 
+    fn length(&self) -> u64 {
+        match self {
+            Piece::Here(bytes) => bytes.len() as u64,
+            Piece::Chunk(chunk) => chunk.length.into(),
+        }
+    }
+
     fn chunk(&self) -> Option<&ChunkRef> {
         match self {
             Piece::Here(_) => None,
@@ -202,8 +209,12 @@ impl Plan<'_> {
             Target::Link(ino) => match self.linked.get(&ino) {
                 Some(first) => return self.step(Step::Link { first: first.clone(), name }).await,
                 None => {
-                    self.linked.insert(ino, path.clone());
-                    tree::linked(self.objects, self.snapshot.links.as_ref(), ino).await?
+                    let node = tree::linked(self.objects, self.snapshot.links.as_ref(), ino).await?;
+                    // A device is left out under each of its names.
+                    if !matches!(node.body, Body::CharDevice(_) | Body::BlockDevice(_)) {
+                        self.linked.insert(ino, path.clone());
+                    }
+                    node
                 }
             },
         };
@@ -257,13 +268,8 @@ impl Plan<'_> {
         Ok(())
     }
 
-    async fn step(&mut self, step: Step) -> Result<()> {
-        if let Step::Write(_, piece) = &step {
-            self.parcel.bytes += match piece {
-                Piece::Here(bytes) => bytes.len() as u64,
-                Piece::Chunk(chunk) => chunk.length.into(),
-            };
-        }
+    async fn step(&mut self, mut step: Step) -> Result<()> {
+        self.parcel.bytes += step.pieces().map(|piece| piece.length()).sum::<u64>();
         self.parcel.steps.push(step);
         match self.parcel.bytes >= PARCEL_BYTES || self.parcel.steps.len() >= PARCEL_STEPS {
             true => self.send().await,

@@ -134,3 +134,25 @@ async fn content_of_a_wrong_length_is_corrupt() {
     let result = export(&objects, &snapshot_of(root, None), &folder.path().join("out"), OPTIONS, &silent).await;
     assert_eq!(result.unwrap_err().kind(), Kind::Corrupt);
 }
+
+#[tokio::test]
+async fn an_error_behind_many_parcels_ends_the_export() {
+    let folder = tempfile::tempdir().unwrap();
+    let objects = memory();
+    let mut entries = Vec::new();
+    for number in 0..60u8 {
+        let bytes = Bytes::from(vec![number; 1 << 20]);
+        let chunk = crate::chunk::chunk_ref(objects.key(), &bytes);
+        if number < 59 {
+            crate::objects::NewObjects::add(&objects, crate::id::ObjectKind::Chunk, bytes).await.unwrap();
+        }
+        let node = Node { body: Body::File(Content::Chunk(chunk)), ..file(9, "") };
+        entries.push(Entry { name: name(&format!("f{number:02}")), target: Target::Node(node) });
+    }
+    let tree = tree::build(&objects, entries).await.unwrap();
+    let root = crate::change::bare_node(Ino::ROOT, Body::Directory(tree), 0o755, 0, 0, Default::default());
+    let (snapshot, target) = (snapshot_of(root, None), folder.path().join("out"));
+    let result = export(&objects, &snapshot, &target, OPTIONS, &silent);
+    let result = tokio::time::timeout(std::time::Duration::from_secs(60), result).await.expect("the export hangs");
+    assert_eq!(result.unwrap_err().kind(), Kind::NotFound);
+}

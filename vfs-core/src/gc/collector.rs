@@ -381,11 +381,17 @@ impl Collector {
     /// Copies one group. If the world has moved on since the marks were made, these are brought up to date first.
     async fn repack(&mut self, progress: &OnProgress) -> Result<Phase> {
         let Some(group) = self.groups.pop_front() else { return Ok(Phase::Clear) };
+        self.rounds = 0;
         let store = self.store.clone();
         let Some(copy) = repack::copy(&store, &group, progress).await? else { return Ok(Phase::Repack) };
         for _ in 0..=GC_ROUNDS_MAX {
             let mut transaction = store.database().begin().await?;
-            match self.outdated(&mut transaction).await? {
+            let outdated = match self.outdated(&mut transaction).await {
+                // It was copied for nothing; what comes after this needs no marks.
+                Err(error) if error.kind() == Kind::Busy => break,
+                outdated => outdated?,
+            };
+            match outdated {
                 None => {
                     if repack::commit(&store, transaction, &group, &copy, &self.marks).await? {
                         self.emptied.extend(group.sources.iter().map(|source| source.id));
@@ -416,6 +422,10 @@ impl Collector {
             return Ok(Phase::Prune);
         }
         let mut transaction = self.store.database().begin().await?;
+        if moves(&mut transaction).await? != self.moves {
+            // A repair may have found in them what it needs; the next gc looks again.
+            return Ok(Phase::Prune);
+        }
         packs::remove(&mut transaction, &gone).await?;
         for id in &gone {
             orphan_rows::note(&mut transaction, *id, self.store.now()).await?;

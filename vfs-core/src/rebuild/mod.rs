@@ -109,6 +109,11 @@ pub async fn rebuild(options: &RebuildOptions, progress: &OnProgress) -> Result<
     // Its write-ahead log goes into the file when the last connection is closed.
     database.close().await;
     let (from, to) = (unfinished.clone(), data.join(SQLITE));
+    let log = data.join(format!("{}-wal", unfinished.file_name().unwrap_or_default().to_string_lossy()));
+    if std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+        let message = format!("{} could not be written into its database: is the disk full? Try again", log.display());
+        return Err(Error::new(Kind::NoSpace, message));
+    }
     let moved = std::fs::File::open(&from)
         .and_then(|file| file.sync_all())
         .and_then(|()| std::fs::hard_link(&from, &to))

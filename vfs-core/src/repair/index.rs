@@ -36,7 +36,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// Decides.
     pub(super) async fn new(store: &Store, scan: Scan) -> Result<Plan> {
-        let Scan { mut found, spare, bad_rows, missing, wrong, orphans: strays, damaged, .. } = scan;
+        let Scan { mut found, spare, bad_rows, missing, wrong, orphans: strays, damaged, mut emptied, .. } = scan;
         let mut plan = Plan { put_packs: wrong, missing, ..Plan::default() };
         for (pack, row) in bad_rows {
             if let Some(id) = row.id()
@@ -64,6 +64,8 @@ impl Plan {
         }
         plan.put_packs.sort_by_key(|row| row.id);
         plan.damaged = damaged.into_iter().collect();
+        // No publish may count on a pack that gc has emptied: what is taken from one must leave it.
+        plan.damaged.extend(needed.iter().filter_map(|pack| Some((*pack, emptied.remove(pack)?))));
         Ok(plan)
     }
 
@@ -88,6 +90,7 @@ impl Plan {
         let (tenant, now) = (store.tenant_number(), store.now());
         let mut transaction = store.database().begin().await?;
         for row in &self.put_packs {
+            orphans::refuse_dead(&mut transaction, row.id).await?;
             repairs::put_pack(&mut transaction, tenant, row, now).await?;
             orphans::forget(&mut transaction, row.id).await?;
         }

@@ -34,6 +34,8 @@ pub(super) struct Scan {
     pub(super) orphans: HashMap<PackId, PackRow>,
     /// Packs with some damage, and what can be read in them.
     pub(super) damaged: HashMap<PackId, Vec<PackEntry>>,
+    /// Packs that gc has emptied and not deleted yet, with what can be read in them.
+    pub(super) emptied: HashMap<PackId, Vec<PackEntry>>,
 }
 
 /// Reads all packs.
@@ -104,6 +106,9 @@ impl Scan {
             verified.into_iter().filter(|(_, result)| result.is_ok()).map(|(entry, _)| (entry.id, entry)).collect();
         let whole = index.as_ref().is_some_and(|index| is_whole(index, &good));
         self.compare_rows(id, &rows, &good);
+        if row.is_some_and(|(row, _)| row.emptied) {
+            self.emptied.insert(id, good.values().copied().collect());
+        }
         let elsewhere = self.compare_objects(store, id, &rows, &good).await?;
         self.note_pack(id, row, index, &bytes, &good, elsewhere, whole);
         Ok(())

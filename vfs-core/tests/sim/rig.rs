@@ -174,8 +174,7 @@ fn order_after_threads(busy_us: [u64; 3]) -> Vec<&'static str> {
             });
         }
         while turnstile.step().await.is_some() {}
-        let order = lock.lock().await.clone();
-        order
+        lock.lock().await.clone()
     })
 }
 

@@ -5,6 +5,7 @@ use crate::db::{Location, copies};
 use crate::gc::Surroundings;
 use crate::gc::collector::{Collector, Phase};
 use crate::id::PackId;
+use crate::repair::{RepairOptions, repair};
 
 const REPACK: GcOptions = GcOptions { repack_below_percent: 60, ..DELETE_LATER };
 const REPACK_NOW: GcOptions = GcOptions { repack_below_percent: 60, ..DELETE_NOW };
@@ -273,4 +274,25 @@ async fn a_dead_orphan_cannot_be_registered() {
     let mut transaction = other.database().begin().await.unwrap();
     crate::db::orphans::forget(&mut transaction, pack.id).await.unwrap();
     assert_eq!(crate::db::orphans::refuse_dead(&mut transaction, pack.id).await.unwrap_err().kind(), Kind::Conflict);
+}
+
+/// Found by reading: a repair put the garbage of an emptied pack back into the index, and every publish that had it met a
+/// conflict.
+#[tokio::test]
+async fn a_repair_takes_nothing_from_an_emptied_pack_that_a_publish_cannot_count_on() {
+    let (repo, clock, mount, chunk, old) = mostly_garbage().await;
+    repo.gc(REPACK, &silent).await.unwrap();
+    assert!(pack_rows(&repo).await.iter().any(|row| row.id == old && row.emptied));
+    repair(&repo, &RepairOptions::default(), &silent).await.unwrap();
+    assert_eq!(repo.workspace("w").await.unwrap().head, mount.base, "nothing was lost");
+    let mut other = Mount::new(&repo, "other").await;
+    other.write("again", &[content(5, 4000), content(0, 4000)], note("from the emptied pack")).await.unwrap();
+    clock.advance(HOUR * 2);
+    repo.gc(REPACK, &silent).await.unwrap();
+    clock.advance(HOUR * 2);
+    repo.gc(REPACK, &silent).await.unwrap();
+    repo.store().forget_cached();
+    assert_eq!(repo.store().read(chunk).await.unwrap(), content(0, 4000));
+    assert_eq!(files(&repo, other.base).await.unwrap()[0].1.len(), 8000);
+    assert_sound(&repo).await;
 }
