@@ -8,6 +8,7 @@ pub mod client;
 pub mod limits;
 mod page;
 pub mod server;
+pub mod show;
 pub mod wire;
 
 /// The version that both sides send in [`VERSION_HEADER`] with every request and answer.

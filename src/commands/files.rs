@@ -62,7 +62,7 @@ fn show(printer: Printer, entries: &[Entry]) -> Outcome {
 
 fn columns(entry: &Entry) -> [String; 4] {
     [
-        mode(&entry.kind, entry.mode),
+        api::show::mode(&entry.kind, entry.mode),
         format!("{}:{}", entry.uid, entry.gid),
         print::count(entry.size),
         print::moment(entry.mtime.into()),
@@ -73,32 +73,6 @@ fn columns(entry: &Entry) -> [String; 4] {
 fn name(text: &str, exact: Option<&str>, raw: bool) -> Outcome<Vec<u8>> {
     let bytes = from_text(text, exact)?;
     Ok(if raw { bytes } else { print::visible(&bytes).into_bytes() })
-}
-
-/// As `ls -l` shows it.
-fn mode(kind: &str, mode: u16) -> String {
-    let kind = match kind {
-        "directory" => 'd',
-        "symlink" => 'l',
-        "fifo" => 'p',
-        "socket" => 's',
-        "char_device" => 'c',
-        "block_device" => 'b',
-        _ => '-',
-    };
-    let mut text = String::from(kind);
-    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')] {
-        let bits = mode >> shift;
-        text.push(if bits & 4 != 0 { 'r' } else { '-' });
-        text.push(if bits & 2 != 0 { 'w' } else { '-' });
-        text.push(match (bits & 1 != 0, mode & special != 0) {
-            (true, true) => set,
-            (false, true) => unset,
-            (true, false) => 'x',
-            (false, false) => '-',
-        });
-    }
-    text
 }
 
 /// Prints a file's bytes as they are.
@@ -120,16 +94,6 @@ pub(crate) async fn cat(context: &Context, options: Cat) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn modes_look_like_those_of_ls() {
-        assert_eq!(mode("directory", 0o755), "drwxr-xr-x");
-        assert_eq!(mode("file", 0o640), "-rw-r-----");
-        assert_eq!(mode("file", 0o4755), "-rwsr-xr-x");
-        assert_eq!(mode("directory", 0o1777), "drwxrwxrwt");
-        assert_eq!(mode("file", 0o2644), "-rw-r-Sr--");
-        assert_eq!(mode("symlink", 0o777), "lrwxrwxrwx");
-    }
 
     #[test]
     fn names_are_exact_for_programs_and_harmless_for_people() {

@@ -30,7 +30,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let model = Model::new(Settings::read(|name| std::env::var(name).ok(), options.model.as_deref())?)?;
     let program = std::env::current_exe().map_err(|error| Error::io("cannot find the program itself", error))?;
     // Before there is a session: without a sandbox nothing begins.
-    let mut sandbox = Sandbox::new(vec![program.clone().into(), harness::sandbox::runner::NAME.into()]);
+    let mut sandbox = Sandbox::of_this_program();
     sandbox.check()?;
     check(&options)?;
     let client = context.client().await?;

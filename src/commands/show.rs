@@ -90,7 +90,7 @@ impl Screen {
 
     fn event(&self, event: &Event) {
         match event.kind.as_str() {
-            kind::ANSWER => self.answer(&event.data),
+            kind::MODEL_ANSWER => self.answer(&event.data),
             kind::TOOL_FINISHED => self.call(event),
             kind::NOTICE => {
                 let message = event.data["message"].as_str().unwrap_or_default();

@@ -1,12 +1,15 @@
-//! A mount that shows a snapshot: no lease, no overlay, no journal, nothing to publish.
+//! A mount that shows a snapshot: no lease, no overlay, no journal, nothing to publish. The engine keeps the snapshot for
+//! it, whatever becomes of the workspace's history.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 
 use api::client::Client;
 use fuse_mount::{Mount, MountOptions};
 use vfs_core::clock::SystemClock;
-use vfs_core::id::{SnapshotId, WorkspaceId};
+use vfs_core::id::{ReaderId, SnapshotId, WorkspaceId};
+use vfs_core::limits::READER_RENEWAL;
 use vfs_core::workspace::Workspace;
 
 use super::{Started, blocking, prepare_mountpoint, stop};
@@ -29,6 +32,24 @@ pub(crate) struct Shown {
 /// Shows a snapshot until a signal, or until somebody unmounts it.
 pub(crate) async fn show(
     client: Client,
+    shown: Shown,
+    at: &Path,
+    say: impl FnOnce(&Started) -> Outcome,
+    tell: &dyn Fn(&str),
+) -> Outcome {
+    let reader = ReaderId::random()?;
+    client.keep_reading(reader, shown.snapshot).await?;
+    let done = show_kept(&client, reader, shown, at, say, tell).await;
+    // If the engine is gone, it forgets the reader by itself.
+    if let Err(error) = client.end_reading(reader).await {
+        tracing::debug!(error = %error, "the snapshot stays kept for a while");
+    }
+    done
+}
+
+async fn show_kept(
+    client: &Client,
+    reader: ReaderId,
     shown: Shown,
     at: &Path,
     say: impl FnOnce(&Started) -> Outcome,
@@ -70,5 +91,16 @@ pub(crate) async fn show(
     tokio::select! {
         () = signals.next() => Ok(stop::unmount(&mount, &mut signals, tell).await?),
         () = ended => Ok(()),
+        never = keep_on(client, reader, shown.snapshot) => match never {},
+    }
+}
+
+/// Says again and again that the snapshot is read.
+async fn keep_on(client: &Client, reader: ReaderId, snapshot: SnapshotId) -> Infallible {
+    loop {
+        tokio::time::sleep(READER_RENEWAL).await;
+        if let Err(error) = client.keep_reading(reader, snapshot).await {
+            tracing::warn!(error = %error, "the engine could not be told that the snapshot is read: trying again");
+        }
     }
 }

@@ -131,9 +131,20 @@ id!(
     HolderId, 16
 );
 id!(
+    /// A reader: somebody who keeps a snapshot for as long as it is read.
+    ReaderId, 16
+);
+id!(
     /// A repo: one bucket and one database.
     RepoId, 16
 );
+
+impl ReaderId {
+    /// One that nobody else has.
+    pub fn random() -> Result<Self> {
+        crate::chance::random().map(ReaderId)
+    }
+}
 
 impl PlainDigest {
     /// The digest of `content`.

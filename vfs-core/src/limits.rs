@@ -55,6 +55,10 @@ pub const MISSES_MAX: usize = 64;
 pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// A lease whose holder has not been heard of for this long may be taken over by another machine.
 pub const LEASE_TTL: Duration = Duration::from_secs(60);
+/// Who reads a snapshot for long, a read-only mount or an export, keeps it for this long after it last said so.
+pub const READER_TTL: Duration = Duration::from_secs(3600);
+/// How often it says so.
+pub const READER_RENEWAL: Duration = Duration::from_secs(5 * 60);
 /// An engine that was started by a command leaves after this long without clients and holders.
 pub const ENGINE_IDLE: Duration = Duration::from_secs(60);
 /// Unreachable packs are kept at least this long unless the caller says otherwise.

@@ -65,6 +65,9 @@ fn links_of_node(node: &Node, name: Option<&Name>, found: &mut Vec<Link>) {
 /// Side refs whose snapshots are known to be incomplete: what repair and rebuild keep. Nobody is alarmed for them.
 pub(crate) const KNOWN_PREFIXES: [&str; 2] = ["damaged/", "rebuilt/"];
 
+/// Side refs of those who read a snapshot for long. They end by themselves.
+pub(crate) const READER_PREFIX: &str = "reader/";
+
 /// What everything is marked from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Roots {

@@ -1,7 +1,8 @@
-//! Tags and rules of retention.
+//! Tags, readers and rules of retention.
 
 use reqwest::Method;
 use vfs_core::Result;
+use vfs_core::id::{ReaderId, SnapshotId};
 
 use super::calls::workspace_path;
 use super::transport::{Client, Effort};
@@ -23,6 +24,17 @@ impl Client {
     pub async fn remove_tag(&self, workspace: &str, tag: &str) -> Result<()> {
         let path = workspace_path(workspace, &format!("/tags/{}", to_segment(tag)));
         self.json(Method::DELETE, &path, None::<&()>, Effort::ONCE).await
+    }
+
+    /// Keeps a snapshot for an hour for somebody who reads it; to be said again and again.
+    pub async fn keep_reading(&self, reader: ReaderId, snapshot: SnapshotId) -> Result<()> {
+        let path = format!("/v1/snapshots/{snapshot}/readers/{reader}");
+        self.json(Method::PUT, &path, None::<&()>, Effort::READ).await
+    }
+
+    /// The reader has read enough.
+    pub async fn end_reading(&self, reader: ReaderId) -> Result<()> {
+        self.json(Method::DELETE, &format!("/v1/readers/{reader}"), None::<&()>, Effort::ONCE).await
     }
 
     /// The retention rules of a workspace, or those for all.

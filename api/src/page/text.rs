@@ -7,6 +7,8 @@
 use maud::{Markup, html};
 
 use crate::limits::PAGE_LINE_CHARS;
+use crate::show;
+pub(super) use crate::show::{count, many, short, size};
 use crate::wire::Time;
 
 /// A run of one kind.
@@ -110,66 +112,8 @@ pub(super) fn cut(text: &str, most: usize) -> (&str, usize) {
 
 /// A moment in UTC: `2026-03-01 12:00:00`.
 pub(super) fn moment(time: Time) -> Markup {
-    let text = moment_text(time);
-    html! { time datetime=(text.replace(' ', "T") + "Z") { (text) } }
-}
-
-fn moment_text(time: Time) -> String {
-    let (days, seconds) = (time.seconds.div_euclid(86_400), time.seconds.rem_euclid(86_400));
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
-}
-
-/// The Gregorian date of a number of days since 1970 (Howard Hinnant, "chrono-compatible low-level date algorithms").
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days.saturating_add(719_468);
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-}
-
-/// A size with a binary unit: `1.5 KiB`.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
-}
-
-/// A number with thousands apart: `12,345`.
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A number of things: `1 file`, `2 files`.
-pub(super) fn many(number: u64, one: &str, more: &str) -> String {
-    format!("{} {}", count(number), if number == 1 { one } else { more })
-}
-
-/// The first digits of an id, enough for people.
-pub(super) fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
+    let text = show::moment(time.into());
+    html! { time datetime=(text.replace(' ', "T")) { (text.trim_end_matches('Z')) } }
 }
 
 #[cfg(test)]
@@ -192,20 +136,5 @@ mod tests {
         assert!(line.contains("4 more bytes in this line") && line.len() < PAGE_LINE_CHARS * 2 + 100);
         assert_eq!(cut("aä", 2), ("a", 2));
         assert_eq!(cut("aä", 3), ("aä", 0));
-    }
-
-    #[test]
-    fn moments_are_dates() {
-        let at = |seconds| moment_text(Time { seconds, nanos: 0 });
-        assert_eq!(at(951_827_696), "2000-02-29 12:34:56");
-        assert_eq!(at(-1), "1969-12-31 23:59:59");
-        at(i64::MAX);
-        at(i64::MIN);
-    }
-
-    #[test]
-    fn numbers_are_readable() {
-        assert_eq!((size(1023), size(1536), size(u64::MAX)), ("1023 B".into(), "1.5 KiB".into(), "16.0 EiB".into()));
-        assert_eq!((many(1, "file", "files"), many(1_234, "file", "files")), ("1 file".into(), "1,234 files".into()));
     }
 }

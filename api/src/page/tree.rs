@@ -14,6 +14,7 @@ use super::text::{bytes_of, count, many, moment, short, shown, shown_line, shown
 use super::workspaces::session_link;
 use super::{Page, links};
 use crate::limits::{PAGE_ENTRIES, PAGE_FILE_BYTES};
+use crate::show::mode;
 use crate::wire::snapshot::{Entry, Listing, Snapshot};
 
 /// A path of a snapshot as its URL names it.
@@ -105,7 +106,7 @@ fn shown_at(place: &Place, node: &Entry, body: Markup) -> Response {
         div.heading {
             h1.path { @if place.path.is_empty() { (shown(&place.workspace)) } @else { (shown_bytes(last_name(&place.path))) } }
             span.quiet {
-                span.mode { (mode(node)) } " · " (node.uid) ":" (node.gid) " · changed " (moment(node.mtime)) " UTC"
+                span.mode { (mode(&node.kind, node.mode)) } " · " (node.uid) ":" (node.gid) " · changed " (moment(node.mtime)) " UTC"
                 @if node.kind == "file" {
                     " · " (size(node.size)) " · "
                     a href=(links::download(&place.workspace, place.snapshot, &place.path)) { "download" }
@@ -207,37 +208,10 @@ fn entry_row(place: &Place, entry: &Entry) -> Markup {
                 }
             }
             td.right.number { @if entry.kind == "file" { (size(entry.size)) } }
-            td.mode { (mode(entry)) }
+            td.mode { (mode(&entry.kind, entry.mode)) }
             td.time { (moment(entry.mtime)) }
         }
     }
-}
-
-/// As `ls -l` writes it.
-fn mode(entry: &Entry) -> String {
-    let kind = match entry.kind.as_str() {
-        "file" => '-',
-        "directory" => 'd',
-        "symlink" => 'l',
-        "fifo" => 'p',
-        "socket" => 's',
-        "char_device" => 'c',
-        "block_device" => 'b',
-        _ => '?',
-    };
-    let mut text = String::from(kind);
-    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')] {
-        let bits = entry.mode >> shift;
-        text.push(if bits & 4 != 0 { 'r' } else { '-' });
-        text.push(if bits & 2 != 0 { 'w' } else { '-' });
-        text.push(match (entry.mode & special != 0, bits & 1 != 0) {
-            (true, true) => set,
-            (true, false) => unset,
-            (false, true) => 'x',
-            (false, false) => '-',
-        });
-    }
-    text
 }
 
 fn symlink(node: &Entry) -> Markup {

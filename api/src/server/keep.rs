@@ -1,4 +1,4 @@
-//! Tags and rules of retention: what is kept of histories.
+//! Tags, readers and rules of retention: what is kept of histories.
 
 use axum::Json;
 use axum::extract::State;
@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 
 use super::ServerState;
 use super::error::{ApiResult, JsonBody, Path};
+use super::snapshots::parse_id;
 use crate::wire::ErrorBody;
 use crate::wire::keep::{AddTag, Retention, Rules, Tag, Tags};
 
@@ -59,6 +60,38 @@ pub(super) async fn remove_tag(
 ) -> ApiResult<StatusCode> {
     let workspace = state.repo().workspace(&name).await?;
     state.repo().remove_tag(workspace.id, &tag).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Keeps a snapshot for an hour for somebody who reads it, whatever becomes of its history; to be said again and again.
+#[utoipa::path(
+    put, path = "/v1/snapshots/{snapshot}/readers/{reader}", tag = "snapshots",
+    params(
+        ("snapshot" = String, Path, description = "The snapshot's id"),
+        ("reader" = String, Path, description = "Who reads: 32 random hexadecimal digits"),
+    ),
+    responses(
+        (status = NO_CONTENT, description = "It stays"),
+        (status = BAD_REQUEST, body = ErrorBody),
+        (status = NOT_FOUND, description = "Nothing keeps this snapshot any more", body = ErrorBody),
+    ),
+)]
+pub(super) async fn keep_reading(
+    State(state): State<ServerState>,
+    Path((snapshot, reader)): Path<(String, String)>,
+) -> ApiResult<StatusCode> {
+    state.repo().keep_reading(reader.parse()?, parse_id(&snapshot)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The reader has read enough.
+#[utoipa::path(
+    delete, path = "/v1/readers/{reader}", tag = "snapshots",
+    params(("reader" = String, Path, description = "Who read")),
+    responses((status = NO_CONTENT, description = "It is forgotten"), (status = BAD_REQUEST, body = ErrorBody)),
+)]
+pub(super) async fn end_reading(State(state): State<ServerState>, Path(reader): Path<String>) -> ApiResult<StatusCode> {
+    state.repo().end_reading(reader.parse()?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -160,6 +160,8 @@ fn plain() -> OpenApiRouter<ServerState> {
         .routes(routes!(quotas::get, quotas::set))
         .routes(routes!(keep::list_tags, keep::add_tag))
         .routes(routes!(keep::remove_tag))
+        .routes(routes!(keep::keep_reading))
+        .routes(routes!(keep::end_reading))
         .routes(routes!(keep::get_all, keep::set_all, keep::clear_all))
         .routes(routes!(keep::get, keep::set, keep::clear))
         .routes(routes!(maintenance::check))

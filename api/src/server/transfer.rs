@@ -174,9 +174,12 @@ pub(super) async fn export_tar(
     let file = request.file.to_path()?;
     let path = TreePath::parse(&request.path_bytes()?)?;
     let snapshot = state.repo().snapshot(id).await?;
+    let reading = state.repo().read_for_long(id).await?;
     Ok(stream_of(|report| async move {
         let output = opened(file, true).await?;
-        let exported = export_archive(state.repo().store(), &snapshot, &path, output, &*report).await?;
+        let exported = export_archive(state.repo().store(), &snapshot, &path, output, &*report).await;
+        reading.end().await;
+        let exported = exported?;
         let skipped = exported.skipped.into_iter().map(Skipped::from).collect();
         Ok(Exported { names: exported.names, bytes: exported.bytes, skipped })
     }))
@@ -227,10 +230,13 @@ pub(super) async fn export_snapshot(
     let id: SnapshotId = parse_id(&id)?;
     let folder = request.folder.to_path()?;
     let snapshot = state.repo().snapshot(id).await?;
+    let reading = state.repo().read_for_long(id).await?;
     let usual = ExportOptions::default();
     let options = ExportOptions { owner: request.owner.unwrap_or(usual.owner), ..usual };
     Ok(stream_of(|report| async move {
-        let exported = export(state.repo().store(), &snapshot, &folder, options, &*report).await?;
+        let exported = export(state.repo().store(), &snapshot, &folder, options, &*report).await;
+        reading.end().await;
+        let exported = exported?;
         let skipped = exported.skipped.into_iter().map(Skipped::from).collect();
         Ok(Exported { names: exported.names, bytes: exported.bytes, skipped })
     }))

@@ -5,32 +5,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vfs_core::id::SnapshotId;
+pub use vfs_core::sessions::kind;
 use vfs_core::{Error, Result};
 
 use crate::call::ToolResult;
 use crate::dialect::Prompt;
-
-/// The kinds of events (decision 0013).
-pub mod kind {
-    /// The session begins.
-    pub const STARTED: &str = "session.started";
-    /// A person added something.
-    pub const USER: &str = "user.message";
-    /// A request is about to be sent.
-    pub const TURN_STARTED: &str = "turn.started";
-    /// The model's answer.
-    pub const ANSWER: &str = "model.answer";
-    /// A call is about to run.
-    pub const TOOL_STARTED: &str = "tool.started";
-    /// A call's result.
-    pub const TOOL_FINISHED: &str = "tool.finished";
-    /// The turn's record; the engine writes it.
-    pub const TURN_ENDED: &str = "turn.ended";
-    /// Something worth knowing.
-    pub const NOTICE: &str = "notice";
-    /// The session ends.
-    pub const ENDED: &str = "session.ended";
-}
 
 /// The keys of events: what makes an append repeatable.
 pub mod key {

@@ -64,14 +64,14 @@ impl Conversation {
             return Err(nonsense(event, &format!("follows number {}", self.sequence)));
         }
         match event.kind.as_str() {
-            kind::STARTED => self.start(event)?,
-            kind::USER => self.user_message(event)?,
+            kind::SESSION_STARTED => self.start(event)?,
+            kind::USER_MESSAGE => self.user_message(event)?,
             kind::TURN_STARTED => self.start_turn(event)?,
-            kind::ANSWER => self.answer(event)?,
+            kind::MODEL_ANSWER => self.answer(event)?,
             kind::TOOL_STARTED => self.start_call(event)?,
             kind::TOOL_FINISHED => self.finish_call(event)?,
             kind::TURN_ENDED => self.end_turn(event)?,
-            kind::ENDED => self.end(event)?,
+            kind::SESSION_ENDED => self.end(event)?,
             kind::NOTICE => {}
             other => {
                 let line = format!("event {} is of the kind {other:?}: a newer version wrote it", event.sequence);

@@ -65,7 +65,7 @@ impl<'a> Driver<'a> {
             return Ok(ended);
         }
         let key = key::ended(self.conversation.ends() + 1);
-        match self.append(kind::ENDED, key, 0, "", write(&ended)).await {
+        match self.append(kind::SESSION_ENDED, key, 0, "", write(&ended)).await {
             // The session went with its workspace: there is no log to write to.
             Err(error) if error.kind() == Kind::NotFound && ended.reason == "workspace" => Ok(ended),
             Err(error) => Err(error),
@@ -119,7 +119,7 @@ impl<'a> Driver<'a> {
         let prompt = Prompt { model, max_tokens: OUTPUT_TOKENS, system, tools };
         let snapshot = self.present().await?;
         let started = Started { task: task.to_owned(), prompt, snapshot, grants: self.options.grants.clone() };
-        Ok(self.append(kind::STARTED, key::STARTED.to_owned(), 0, "", write(&started)).await?)
+        Ok(self.append(kind::SESSION_STARTED, key::STARTED.to_owned(), 0, "", write(&started)).await?)
     }
 
     /// The state of the workspace as it is now: what others wrote is not the work of the first turn.
@@ -132,7 +132,7 @@ impl<'a> Driver<'a> {
 
     async fn user_message(&mut self, text: &str) -> Result<()> {
         let key = key::user(self.conversation.user_messages() + 1);
-        self.append(kind::USER, key, 0, "", write(&UserMessage { text: text.to_owned() })).await
+        self.append(kind::USER_MESSAGE, key, 0, "", write(&UserMessage { text: text.to_owned() })).await
     }
 
     /// Whether the session ends here, and how.

@@ -32,7 +32,7 @@ impl Driver<'_> {
         let turn = self.open()?.number();
         if self.open()?.answer().is_none() {
             let answer = self.ask(turn).await?;
-            self.append(kind::ANSWER, key::answer(turn), turn, "", write(&answer)).await?;
+            self.append(kind::MODEL_ANSWER, key::answer(turn), turn, "", write(&answer)).await?;
         }
         for index in 0..self.open()?.calls().len() {
             let (call, state) = self.open()?.calls()[index].clone();

@@ -142,11 +142,6 @@ impl Toolbox {
         self.options.mounts.close().await
     }
 
-    /// The session has a new lease.
-    pub fn set_epoch(&mut self, epoch: u64) {
-        self.options.epoch = epoch;
-    }
-
     /// The scopes whose documents are seen, nearest first.
     fn view(&self) -> Vec<String> {
         let own = [("agent", &self.options.agent), ("user", &self.options.user)];

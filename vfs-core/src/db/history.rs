@@ -38,7 +38,8 @@ pub async fn put(connection: &mut Connection, workspace: WorkspaceId, row: &Hist
     Ok(())
 }
 
-/// The newest rows, newest first; automatic ones only with `all`, or if their snapshot has a side ref.
+/// The newest rows, newest first; automatic ones only with `all`, or if their snapshot has a side ref (a reader's does not
+/// count: who looks at something does not change the list).
 pub async fn newest(
     connection: &mut Connection,
     workspace: WorkspaceId,
@@ -48,7 +49,8 @@ pub async fn newest(
     let rows = query(
         "SELECT workspace, sequence, snapshot, time, automatic, message, author, session, turn, row_hash
          FROM history WHERE workspace = ?1 AND (?2 = 1 OR automatic = 0
-         OR snapshot IN (SELECT snapshot FROM side_refs WHERE workspace = ?1)) ORDER BY sequence DESC LIMIT ?3",
+         OR snapshot IN (SELECT snapshot FROM side_refs WHERE workspace = ?1 AND name NOT LIKE 'reader/%'))
+         ORDER BY sequence DESC LIMIT ?3",
     )
     .bind(&workspace.as_bytes()[..])
     .bind(all)
@@ -75,8 +77,13 @@ pub async fn at(connection: &mut Connection, workspace: WorkspaceId, sequence: u
 
 /// Whether any history, or any side ref, of the tenant holds a snapshot.
 pub async fn holds(connection: &mut Connection, tenant: i64, snapshot: SnapshotId) -> Result<bool> {
+    keeper(connection, tenant, snapshot).await.map(|found| found.is_some())
+}
+
+/// A workspace of the tenant that keeps a snapshot, by its history or by a side ref.
+pub async fn keeper(connection: &mut Connection, tenant: i64, snapshot: SnapshotId) -> Result<Option<WorkspaceId>> {
     let found = query(
-        "SELECT h.sequence FROM history h JOIN workspaces w ON w.id = h.workspace
+        "SELECT h.workspace FROM history h JOIN workspaces w ON w.id = h.workspace
          WHERE h.snapshot = ? AND w.tenant = ? LIMIT 1",
     )
     .bind(&snapshot.as_bytes()[..])
@@ -85,8 +92,8 @@ pub async fn holds(connection: &mut Connection, tenant: i64, snapshot: SnapshotI
     .await
     .map_err(failed)?;
     match found {
-        Some(_) => Ok(true),
-        None => side_refs::holds(connection, tenant, snapshot).await,
+        Some(row) => Ok(Some(WorkspaceId::from_bytes(Columns(&row).array("workspace")?))),
+        None => side_refs::keeper(connection, tenant, snapshot).await,
     }
 }
 

@@ -33,10 +33,10 @@ pub async fn get(connection: &mut Connection, workspace: WorkspaceId, name: &str
     row.as_ref().map(read).transpose()
 }
 
-/// Whether any workspace of the tenant has one that keeps a snapshot.
-pub async fn holds(connection: &mut Connection, tenant: i64, snapshot: SnapshotId) -> Result<bool> {
+/// A workspace of the tenant that keeps a snapshot by one.
+pub async fn keeper(connection: &mut Connection, tenant: i64, snapshot: SnapshotId) -> Result<Option<WorkspaceId>> {
     let found = query(
-        "SELECT s.name FROM side_refs s JOIN workspaces w ON w.id = s.workspace
+        "SELECT s.workspace FROM side_refs s JOIN workspaces w ON w.id = s.workspace
          WHERE s.snapshot = ? AND w.tenant = ? LIMIT 1",
     )
     .bind(&snapshot.as_bytes()[..])
@@ -44,7 +44,19 @@ pub async fn holds(connection: &mut Connection, tenant: i64, snapshot: SnapshotI
     .fetch_optional(connection)
     .await
     .map_err(failed)?;
-    Ok(found.is_some())
+    found.map(|row| Ok(WorkspaceId::from_bytes(Columns(&row).array("workspace")?))).transpose()
+}
+
+/// Removes those of one name, whatever workspace has them; whether there was one.
+pub async fn remove_everywhere(connection: &mut Connection, tenant: i64, name: &str) -> Result<bool> {
+    let removed =
+        query("DELETE FROM side_refs WHERE name = ? AND workspace IN (SELECT id FROM workspaces WHERE tenant = ?)")
+            .bind(name)
+            .bind(tenant)
+            .execute(connection)
+            .await
+            .map_err(failed)?;
+    Ok(removed > 0)
 }
 
 /// Removes one; whether there was one.

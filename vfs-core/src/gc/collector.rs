@@ -167,6 +167,9 @@ impl Collector {
     }
 
     async fn retain(&mut self, progress: &OnProgress) -> Result<Phase> {
+        if !self.options.dry_run {
+            retention::forget_readers(&self.store).await?;
+        }
         let bases = &self.surroundings.bases;
         self.plan = retention::apply(&self.store, bases, self.options.dry_run, progress).await?;
         Ok(Phase::Survey)
@@ -366,7 +369,11 @@ impl Collector {
             return Ok(Phase::Prune);
         }
         let pinned = self.store.pins().all();
-        let sources = repack::choose(&self.rows().await?, &pinned, &self.live, below);
+        let mut rows = self.rows().await?;
+        // What another engine is still uploading may count on a young pack.
+        let (now, grace) = (self.store.now(), self.options.grace);
+        rows.retain(|row| row.emptied || is_over(row.created, now, grace));
+        let sources = repack::choose(&rows, &pinned, &self.live, below);
         if self.options.dry_run {
             self.report.repacked_packs = sources.len() as u64;
             self.report.repacked_bytes = sources.iter().map(|source| source.size).sum();

@@ -8,13 +8,16 @@
 
 use std::collections::HashSet;
 
+use super::is_over;
+use crate::clock::Time;
 use crate::db::{Connection, HistoryRow, WorkspaceRow, counters, history, leases, refs, side_refs, workspaces};
 use crate::db::{LeaseRow, RefRow, retention};
 use crate::error::{Error, Kind, Result};
 use crate::gc::RemovedRows;
-use crate::id::SnapshotId;
-use crate::limits::{GC_ROWS_SHOWN_MAX, RETENTION_KEEP_MAX, RETENTION_WITHIN_MAX};
+use crate::id::{SnapshotId, WorkspaceId};
+use crate::limits::{GC_ROWS_SHOWN_MAX, READER_TTL, RETENTION_KEEP_MAX, RETENTION_WITHIN_MAX};
 use crate::progress::{OnProgress, Progress};
+use crate::reach::READER_PREFIX;
 use crate::store::Store;
 
 const HOUR_S: i64 = 3600;
@@ -185,7 +188,36 @@ async fn subject(
 pub(super) struct Plan {
     pub(super) removed: Vec<RemovedRows>,
     /// Rows that would go, of a dry run.
-    pub(super) excluded: HashSet<(crate::id::WorkspaceId, u64)>,
+    pub(super) excluded: HashSet<(WorkspaceId, u64)>,
+}
+
+/// Forgets readers that were not heard of for long: what they read is kept for them no more.
+pub(super) async fn forget_readers(store: &Store) -> Result<()> {
+    let all = {
+        let mut connection = store.database().read().await?;
+        workspaces::all(&mut connection, store.tenant_number()).await?
+    };
+    for workspace in all {
+        let mut connection = store.database().read().await?;
+        let silent = silent_readers(&mut connection, workspace.id, store.now()).await?;
+        drop(connection);
+        if silent.is_empty() {
+            continue;
+        }
+        let mut transaction = store.database().begin().await?;
+        for name in silent_readers(&mut transaction, workspace.id, store.now()).await? {
+            side_refs::remove(&mut transaction, workspace.id, &name).await?;
+        }
+        counters::take(&mut transaction, counters::ROOTS, 0, 1).await?;
+        store.database().commit(transaction).await?;
+    }
+    Ok(())
+}
+
+async fn silent_readers(connection: &mut Connection, workspace: WorkspaceId, now: Time) -> Result<Vec<String>> {
+    let rows = side_refs::all(connection, workspace).await?.into_iter();
+    let silent = rows.filter(|row| row.name.starts_with(READER_PREFIX) && is_over(row.created, now, READER_TTL));
+    Ok(silent.map(|row| row.name).collect())
 }
 
 /// Removes the rows that no rule keeps, each workspace in a transaction that looks at everything again; a dry run only

@@ -13,6 +13,7 @@ pub(crate) mod moves;
 pub(crate) mod open;
 pub(crate) mod publish;
 mod quotas;
+mod readers;
 pub(crate) mod ref_log;
 mod retention;
 mod sessions;
@@ -34,7 +35,7 @@ use crate::base::{Attached, Lease, PublishNote};
 use crate::clock::{Clock, Time};
 use crate::db::Database;
 use crate::error::Result;
-use crate::id::{HolderId, RepoId, SessionId, SnapshotId, TenantId, WorkspaceId};
+use crate::id::{HolderId, ReaderId, RepoId, SessionId, SnapshotId, TenantId, WorkspaceId};
 use crate::keys::OperatorKey;
 use crate::limits::LEFTOVER_AGE;
 use crate::object::{Ino, Node, Snapshot, Subtree};
@@ -46,6 +47,7 @@ pub use crate::check::{CheckOptions, CheckReport, Damage, Severity, Share};
 pub use crate::db::HistoryRow;
 use crate::gc::Surroundings;
 pub use crate::gc::{GcOptions, GcReport, RemovedRows, RetentionRules};
+pub use readers::Reading;
 pub use ref_log::RefLogEntry;
 pub use statistics::{LastGc, Logical, ObjectStatistics, Statistics};
 
@@ -332,6 +334,22 @@ impl Repo {
     /// Removes a tag; `NotFound` if there is none.
     pub async fn remove_tag(&self, workspace: WorkspaceId, name: &str) -> Result<()> {
         self.drop_tag(workspace, name).await
+    }
+
+    /// Keeps a snapshot of a history for somebody who reads it, for [`crate::limits::READER_TTL`]; said again, for as long
+    /// again. `NotFound` if nothing keeps it any more.
+    pub async fn keep_reading(&self, reader: ReaderId, snapshot: SnapshotId) -> Result<()> {
+        self.put_reader(reader, snapshot).await
+    }
+
+    /// The reader has read enough; fine if it is forgotten already.
+    pub async fn end_reading(&self, reader: ReaderId) -> Result<()> {
+        self.drop_reader(reader).await
+    }
+
+    /// Keeps a snapshot of a history for this process, until the answer is dropped.
+    pub async fn read_for_long(&self, snapshot: SnapshotId) -> Result<Reading> {
+        self.begin_reading(snapshot).await
     }
 
     /// The retention rules of a workspace, or with `None` of the repo.

@@ -207,6 +207,11 @@ pub(super) async fn side_refs_hold_and_go(place: &Place) {
     assert_eq!(all, [row("damaged/x", 9), row("tag/a", 7), row("tag/b", 8)]);
     assert!(history::holds(&mut transaction, tenant, snapshot(7)).await.unwrap(), "side refs hold too");
     assert!(!history::holds(&mut transaction, tenant + 1, snapshot(7)).await.unwrap());
+    assert_eq!(history::keeper(&mut transaction, tenant, snapshot(7)).await.unwrap(), Some(workspace(1)));
+    assert_eq!(history::keeper(&mut transaction, tenant, snapshot(99)).await.unwrap(), None);
+    assert!(!side_refs::remove_everywhere(&mut transaction, tenant + 1, "damaged/x").await.unwrap());
+    assert!(side_refs::remove_everywhere(&mut transaction, tenant, "damaged/x").await.unwrap());
+    assert!(!side_refs::remove_everywhere(&mut transaction, tenant, "damaged/x").await.unwrap());
     let (yes, no) = (workspace(1), workspace(2));
     assert!(side_refs::remove(&mut transaction, yes, "tag/a").await.unwrap());
     assert!(!side_refs::remove(&mut transaction, yes, "tag/a").await.unwrap());

@@ -35,6 +35,9 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(DATABASE_BUSY)
             .statement_cache_capacity(DATABASE_STATEMENTS)
+            // A statement with many rows keeps the pages that it changes for the case that it fails: in memory, not in
+            // a file elsewhere.
+            .pragma("temp_store", "memory")
             .foreign_keys(true);
         let context = format!("the database {} could not be opened", path.display());
         let failed = |cause| map_error(failure(cause), &context);

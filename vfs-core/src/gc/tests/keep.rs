@@ -1,9 +1,11 @@
 //! Tags, retention and dry runs: what stays, what goes, and that what was said is what happens.
 
 use super::*;
-use crate::id::SnapshotId;
+use crate::id::{ReaderId, SnapshotId};
+use crate::limits::READER_TTL;
 use crate::repo::{HistoryRow, RetentionRules};
 
+const REPACK_ALL_NOW: GcOptions = GcOptions { repack_below_percent: 100, ..DELETE_NOW };
 const DRY: GcOptions = GcOptions { dry_run: true, ..DELETE_NOW };
 
 /// A workspace with so many named rows, one an hour, each with a file of its own in place of the one before.
@@ -59,6 +61,53 @@ async fn a_tag_keeps_its_snapshot_until_it_is_removed() {
     repo.store().forget_cached();
     assert_eq!(repo.snapshot(snapshots[1]).await.unwrap_err().kind(), Kind::NotFound);
     assert_sound(&repo).await;
+}
+
+#[tokio::test]
+async fn what_somebody_reads_stays_as_long_as_they_say_so() {
+    let (repo, clock) = repo().await;
+    let (mount, snapshots) = history(&repo, &clock, "w", 4).await;
+    repo.detach(&mount.lease).await.unwrap();
+    repo.set_retention(None, Some(last(1))).await.unwrap();
+    let (ends, falls_silent) = (ReaderId::from_bytes([1; 16]), ReaderId::from_bytes([2; 16]));
+    repo.keep_reading(ends, snapshots[0]).await.unwrap();
+    repo.keep_reading(falls_silent, snapshots[1]).await.unwrap();
+    clock.advance(READER_TTL / 2);
+    repo.keep_reading(ends, snapshots[0]).await.unwrap();
+    clock.advance(READER_TTL / 2 - Duration::from_secs(1));
+    repo.gc(DRY, &silent).await.unwrap();
+    repo.gc(REPACK_ALL_NOW, &silent).await.unwrap();
+    repo.store().forget_cached();
+    for (number, snapshot) in [(0, snapshots[0]), (1, snapshots[1]), (3, snapshots[3])] {
+        assert_eq!(files(&repo, snapshot).await.unwrap()[0].1, content(1000 + number, 3000));
+    }
+    assert_eq!(repo.snapshot(snapshots[2]).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(repo.keep_reading(ends, snapshots[2]).await.unwrap_err().kind(), Kind::NotFound);
+    clock.advance(Duration::from_secs(1));
+    repo.gc(REPACK_ALL_NOW, &silent).await.unwrap();
+    repo.store().forget_cached();
+    assert_eq!(files(&repo, snapshots[0]).await.unwrap()[0].1, content(1000, 3000), "said again");
+    assert_eq!(repo.snapshot(snapshots[1]).await.unwrap_err().kind(), Kind::NotFound, "not said again");
+    repo.end_reading(ends).await.unwrap();
+    repo.end_reading(ends).await.unwrap();
+    repo.gc(REPACK_ALL_NOW, &silent).await.unwrap();
+    repo.store().forget_cached();
+    assert_eq!(repo.snapshot(snapshots[0]).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(left(&repo, &mount).await, [snapshots[3]]);
+    assert_sound(&repo).await;
+}
+
+#[tokio::test]
+async fn who_looks_at_an_automatic_row_does_not_show_it() {
+    let (repo, _) = repo().await;
+    let mut mount = Mount::new(&repo, "w").await;
+    let read = mount.write("a", &[content(1, 500)], crate::repo::tests::automatic()).await.unwrap();
+    mount.write("a", &[content(2, 500)], note("end")).await.unwrap();
+    let before = repo.history(mount.lease.workspace, false, 100).await.unwrap();
+    let reading = repo.read_for_long(read).await.unwrap();
+    assert_eq!(repo.history(mount.lease.workspace, false, 100).await.unwrap(), before);
+    assert_eq!(repo.tags(mount.lease.workspace).await.unwrap(), []);
+    reading.end().await;
 }
 
 #[tokio::test]
