@@ -39,8 +39,11 @@ pub async fn register(connection: &mut Connection, tenant: i64, pack: &Pack, now
         .await
         .map_err(failed)?;
     let number = Columns(&row).signed("id")?;
+    // In the order of the index: what comes next is on the same page or near it.
+    let mut sorted: Vec<&PackEntry> = pack.entries.iter().collect();
+    sorted.sort_unstable_by_key(|entry| entry.id);
     let mut added = 0;
-    for entries in pack.entries.chunks(LOOKUP_MAX) {
+    for entries in sorted.chunks(LOOKUP_MAX) {
         added += insert_objects(connection, tenant, number, entries).await?;
     }
     let mut holding = BTreeSet::from([pack.id]);
@@ -51,7 +54,7 @@ pub async fn register(connection: &mut Connection, tenant: i64, pack: &Pack, now
     Ok(holding)
 }
 
-async fn insert_objects(connection: &mut Connection, tenant: i64, pack: i64, entries: &[PackEntry]) -> Result<u64> {
+async fn insert_objects(connection: &mut Connection, tenant: i64, pack: i64, entries: &[&PackEntry]) -> Result<u64> {
     let head = "INSERT INTO objects (tenant, kind, hash, pack, \"offset\", stored, plain, flags) ";
     let mut insert = Builder::new(head);
     insert.push_values(entries, |entry| {
