@@ -38,10 +38,11 @@ pub(crate) async fn show(
     tell: &dyn Fn(&str),
 ) -> Outcome {
     let reader = ReaderId::random()?;
-    client.keep_reading(reader, shown.snapshot).await?;
+    client.keep_reading(reader, shown.workspace, shown.snapshot).await?;
+    let workspace = shown.workspace;
     let done = show_kept(&client, reader, shown, at, say, tell).await;
     // If the engine is gone, it forgets the reader by itself.
-    if let Err(error) = client.end_reading(reader).await {
+    if let Err(error) = client.end_reading(reader, workspace).await {
         tracing::debug!(error = %error, "the snapshot stays kept for a while");
     }
     done
@@ -57,6 +58,7 @@ async fn show_kept(
 ) -> Outcome {
     let mut signals = Signals::listen()?;
     prepare_mountpoint(at)?;
+    let (read_in, read) = (shown.workspace, shown.snapshot);
     let snapshot = client.snapshot_object(shown.snapshot).await?;
     let workspace = Workspace::open_read_only(
         shown.snapshot,
@@ -88,18 +90,24 @@ async fn show_kept(
             tokio::time::sleep(POLL).await;
         }
     };
+    let done = async {
+        tokio::select! {
+            () = signals.next() => Ok(stop::unmount(&mount, &mut signals, tell).await?),
+            () = ended => Ok(()),
+        }
+    };
+    // A mount that is busy is waited for, and read meanwhile.
     tokio::select! {
-        () = signals.next() => Ok(stop::unmount(&mount, &mut signals, tell).await?),
-        () = ended => Ok(()),
-        never = keep_on(client, reader, shown.snapshot) => match never {},
+        done = done => done,
+        never = keep_on(client, reader, read_in, read) => match never {},
     }
 }
 
 /// Says again and again that the snapshot is read.
-async fn keep_on(client: &Client, reader: ReaderId, snapshot: SnapshotId) -> Infallible {
+async fn keep_on(client: &Client, reader: ReaderId, workspace: WorkspaceId, snapshot: SnapshotId) -> Infallible {
     loop {
         tokio::time::sleep(READER_RENEWAL).await;
-        if let Err(error) = client.keep_reading(reader, snapshot).await {
+        if let Err(error) = client.keep_reading(reader, workspace, snapshot).await {
             tracing::warn!(error = %error, "the engine could not be told that the snapshot is read: trying again");
         }
     }

@@ -55,10 +55,11 @@ pub const MISSES_MAX: usize = 64;
 pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// A lease whose holder has not been heard of for this long may be taken over by another machine.
 pub const LEASE_TTL: Duration = Duration::from_secs(60);
-/// Who reads a snapshot for long, a read-only mount or an export, keeps it for this long after it last said so.
-pub const READER_TTL: Duration = Duration::from_secs(3600);
-/// How often it says so.
-pub const READER_RENEWAL: Duration = Duration::from_secs(5 * 60);
+/// Who reads a snapshot for long, a read-only mount or an export, keeps it for this long after it last said so: as long as
+/// gc leaves alone what nothing reaches.
+pub const READER_TTL: Duration = Duration::from_secs(24 * 3600);
+/// How often it says so; an engine that is not needed otherwise is started for that.
+pub const READER_RENEWAL: Duration = Duration::from_secs(3600);
 /// An engine that was started by a command leaves after this long without clients and holders.
 pub const ENGINE_IDLE: Duration = Duration::from_secs(60);
 /// Unreachable packs are kept at least this long unless the caller says otherwise.
@@ -211,6 +212,8 @@ pub const REPACK_BELOW_PERCENT: u8 = 50;
 /// … and others until the garbage beside living objects is at most this much of what lives: half-dead packs alone would let
 /// a bucket grow to twice its content, and with less than this gc would copy all the time.
 pub const GARBAGE_PERCENT: u64 = 10;
+/// … but no more at once than this much of what lives: until their grace period is over, packs lie beside their copies.
+pub const COPIES_PERCENT: u64 = 8;
 /// Living bytes that one run copies: some minutes on a near bucket; the next run goes on.
 pub const REPACK_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Objects of the packs that one run copies or drops: some 100 bytes each in memory.

@@ -2,11 +2,11 @@
 
 use reqwest::Method;
 use vfs_core::Result;
-use vfs_core::id::{ReaderId, SnapshotId};
+use vfs_core::id::{ReaderId, SnapshotId, WorkspaceId};
 
 use super::calls::workspace_path;
 use super::transport::{Client, Effort};
-use crate::wire::keep::{AddTag, Retention, Rules, Tag, Tags};
+use crate::wire::keep::{AddTag, Reading, Retention, Rules, Tag, Tags};
 use crate::wire::name::to_segment;
 
 impl Client {
@@ -26,15 +26,14 @@ impl Client {
         self.json(Method::DELETE, &path, None::<&()>, Effort::ONCE).await
     }
 
-    /// Keeps a snapshot for an hour for somebody who reads it; to be said again and again.
-    pub async fn keep_reading(&self, reader: ReaderId, snapshot: SnapshotId) -> Result<()> {
-        let path = format!("/v1/snapshots/{snapshot}/readers/{reader}");
-        self.json(Method::PUT, &path, None::<&()>, Effort::READ).await
+    /// Keeps a snapshot for a day for somebody who reads it; to be said again and again.
+    pub async fn keep_reading(&self, reader: ReaderId, workspace: WorkspaceId, snapshot: SnapshotId) -> Result<()> {
+        self.json(Method::PUT, &reader_path(workspace, reader), Some(&Reading { snapshot }), Effort::READ).await
     }
 
     /// The reader has read enough.
-    pub async fn end_reading(&self, reader: ReaderId) -> Result<()> {
-        self.json(Method::DELETE, &format!("/v1/readers/{reader}"), None::<&()>, Effort::ONCE).await
+    pub async fn end_reading(&self, reader: ReaderId, workspace: WorkspaceId) -> Result<()> {
+        self.json(Method::DELETE, &reader_path(workspace, reader), None::<&()>, Effort::ONCE).await
     }
 
     /// The retention rules of a workspace, or those for all.
@@ -55,4 +54,8 @@ impl Client {
 
 fn retention_path(workspace: Option<&str>) -> String {
     workspace.map_or_else(|| "/v1/retention".to_owned(), |name| workspace_path(name, "/retention"))
+}
+
+fn reader_path(workspace: WorkspaceId, reader: ReaderId) -> String {
+    workspace_path(&workspace.to_hex(), &format!("/readers/{reader}"))
 }

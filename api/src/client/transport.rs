@@ -115,7 +115,7 @@ pub(super) struct Effort {
 impl Effort {
     /// Asks once; asks again only if the engine cannot have seen it.
     pub(super) const ONCE: Effort = Effort { deadline: REQUEST_DEADLINE, repeatable: false, patient: false };
-    /// A question that changes nothing.
+    /// A question, or what may be said twice.
     pub(super) const READ: Effort = Effort { deadline: REQUEST_DEADLINE, repeatable: true, patient: false };
 
     /// Something repeatable on which a mount depends.

@@ -6,9 +6,8 @@ use axum::http::StatusCode;
 
 use super::ServerState;
 use super::error::{ApiResult, JsonBody, Path};
-use super::snapshots::parse_id;
 use crate::wire::ErrorBody;
-use crate::wire::keep::{AddTag, Retention, Rules, Tag, Tags};
+use crate::wire::keep::{AddTag, Reading, Retention, Rules, Tag, Tags};
 
 /// The tags of a workspace, by name.
 #[utoipa::path(
@@ -63,11 +62,11 @@ pub(super) async fn remove_tag(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Keeps a snapshot for an hour for somebody who reads it, whatever becomes of its history; to be said again and again.
+/// Keeps a snapshot for a day for somebody who reads it, whatever becomes of its history; to be said again and again.
 #[utoipa::path(
-    put, path = "/v1/snapshots/{snapshot}/readers/{reader}", tag = "snapshots",
+    put, path = "/v1/workspaces/{workspace}/readers/{reader}", tag = "workspaces", request_body = Reading,
     params(
-        ("snapshot" = String, Path, description = "The snapshot's id"),
+        ("workspace" = String, Path, description = "Name or id"),
         ("reader" = String, Path, description = "Who reads: 32 random hexadecimal digits"),
     ),
     responses(
@@ -78,19 +77,32 @@ pub(super) async fn remove_tag(
 )]
 pub(super) async fn keep_reading(
     State(state): State<ServerState>,
-    Path((snapshot, reader)): Path<(String, String)>,
+    Path((name, reader)): Path<(String, String)>,
+    JsonBody(reading): JsonBody<Reading>,
 ) -> ApiResult<StatusCode> {
-    state.repo().keep_reading(reader.parse()?, parse_id(&snapshot)?).await?;
+    let workspace = state.repo().workspace(&name).await?.id;
+    state.repo().keep_reading(reader.parse()?, workspace, reading.snapshot).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// The reader has read enough.
 #[utoipa::path(
-    delete, path = "/v1/readers/{reader}", tag = "snapshots",
-    params(("reader" = String, Path, description = "Who read")),
-    responses((status = NO_CONTENT, description = "It is forgotten"), (status = BAD_REQUEST, body = ErrorBody)),
+    delete, path = "/v1/workspaces/{workspace}/readers/{reader}", tag = "workspaces",
+    params(
+        ("workspace" = String, Path, description = "Name or id"),
+        ("reader" = String, Path, description = "Who read"),
+    ),
+    responses(
+        (status = NO_CONTENT, description = "It is forgotten"),
+        (status = BAD_REQUEST, body = ErrorBody),
+        (status = NOT_FOUND, body = ErrorBody),
+    ),
 )]
-pub(super) async fn end_reading(State(state): State<ServerState>, Path(reader): Path<String>) -> ApiResult<StatusCode> {
+pub(super) async fn end_reading(
+    State(state): State<ServerState>,
+    Path((name, reader)): Path<(String, String)>,
+) -> ApiResult<StatusCode> {
+    state.repo().workspace(&name).await?;
     state.repo().end_reading(reader.parse()?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

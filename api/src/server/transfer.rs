@@ -176,8 +176,11 @@ pub(super) async fn export_tar(
     let snapshot = state.repo().snapshot(id).await?;
     let reading = state.repo().read_for_long(id).await?;
     Ok(stream_of(|report| async move {
-        let output = opened(file, true).await?;
-        let exported = export_archive(state.repo().store(), &snapshot, &path, output, &*report).await;
+        let written = async {
+            let output = opened(file, true).await?;
+            export_archive(state.repo().store(), &snapshot, &path, output, &*report).await
+        };
+        let exported = written.await;
         reading.end().await;
         let exported = exported?;
         let skipped = exported.skipped.into_iter().map(Skipped::from).collect();

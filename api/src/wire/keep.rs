@@ -32,6 +32,15 @@ pub struct Tags {
     pub tags: Vec<Tag>,
 }
 
+/// What somebody reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reading {
+    /// The snapshot's id.
+    #[schema(value_type = String)]
+    pub snapshot: SnapshotId,
+}
+
 /// Gives a snapshot a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

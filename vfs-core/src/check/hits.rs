@@ -19,11 +19,11 @@ pub(super) async fn find(
     roots: &Roots,
     damaged: &BTreeMap<ObjectId, (String, Severity)>,
 ) -> Result<HashMap<ObjectId, Vec<String>>> {
-    let parents = parents(store, roots).await?;
+    let parents = parents(store, roots, damaged).await?;
     Ok(damaged.keys().map(|id| (*id, paths(*id, &parents, roots))).collect())
 }
 
-async fn parents(store: &Store, roots: &Roots) -> Result<Parents> {
+async fn parents(store: &Store, roots: &Roots, damaged: &BTreeMap<ObjectId, (String, Severity)>) -> Result<Parents> {
     let mut parents = Parents::new();
     let mut seen: HashSet<ObjectId> = roots.keys().map(|&id| id.into()).collect();
     let mut waiting: Vec<ObjectId> = seen.iter().copied().collect();
@@ -35,6 +35,10 @@ async fn parents(store: &Store, roots: &Roots) -> Result<Parents> {
             let id = location.entry.id;
             let Ok(links) = bytes.and_then(|bytes| links(id, &bytes)) else { continue };
             for (child, name) in links {
+                // Chunks are most of all objects, and lead nowhere.
+                if child.kind == ObjectKind::Chunk && !damaged.contains_key(&child) {
+                    continue;
+                }
                 parents.entry(child).or_default().push((id, name));
                 if child.kind != ObjectKind::Chunk && seen.insert(child) {
                     waiting.push(child);

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::Check;
 use crate::db::{history, workspaces};
 use crate::error::Result;
+use crate::id::WorkspaceId;
 use crate::rebuild::log;
 
 impl Check<'_> {
@@ -21,7 +22,8 @@ impl Check<'_> {
             }
         }
         let log = log::read(self.store.bucket(), self.store.keys(), None).await?;
-        let damaged = log.damaged.len();
+        // A damaged entry is missing as well: it is named once. Names end with what they are about.
+        let damaged: HashSet<String> = log.damaged.iter().filter_map(|(name, _)| about(name)).collect();
         for (name, why) in log.damaged {
             self.note_harmless(format!("{name} in the ref log, which a rebuild needs: {why}"));
         }
@@ -31,8 +33,8 @@ impl Check<'_> {
             .iter()
             .filter(|(workspace, row)| !moves.contains(&(workspace.id, row.sequence, row.snapshot)))
             .collect();
-        // A damaged entry is missing as well: it is named once.
-        for (workspace, row) in missing.iter().skip(damaged) {
+        let named = |id: WorkspaceId, sequence: u64| damaged.contains(&format!("{id}/{sequence:016x}"));
+        for (workspace, row) in missing.iter().filter(|(workspace, row)| !named(workspace.id, row.sequence)) {
             self.note_harmless(format!(
                 "the ref log, which a rebuild needs, lacks the move {} of {}",
                 row.sequence, workspace.name
@@ -40,4 +42,11 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
+
+/// The workspace and the sequence in the name of an entry: `…/WORKSPACE/EPOCH-SEQUENCE-SNAPSHOT`.
+fn about(name: &str) -> Option<String> {
+    let (folder, last) = name.rsplit_once('/')?;
+    let (_, workspace) = folder.rsplit_once('/')?;
+    Some(format!("{workspace}/{}", last.split('-').nth(1)?))
 }

@@ -6,7 +6,8 @@
 //! index. Full: every pack, object and content of a document as well; it notes which packs it has read, so that it can
 //! go on after an interruption, or read a share at a time.
 //!
-//! Memory: 16 bytes for each object that is reached, one pack.
+//! Memory: 16 bytes for each object that is reached, one pack; if there is damage, every link between trees and blobs as
+//! well, with its name.
 
 mod documents;
 mod hits;

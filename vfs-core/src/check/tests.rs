@@ -220,3 +220,17 @@ async fn a_changed_byte_of_the_ref_log_is_found() {
     let report = check(&repo, true).await;
     assert_eq!((report.worst(), report.damages.len()), (Some(Severity::Nothing), 1), "{report:?}");
 }
+
+#[tokio::test]
+async fn a_damaged_entry_of_the_ref_log_hides_no_missing_one() {
+    let repo = repo_with_files().await;
+    let folder = format!("t/{}/reflog", repo.tenant());
+    let names = repo.store().bucket().list(&folder).await.unwrap();
+    repo.store().bucket().delete(&names[0].name).await.unwrap();
+    let strange = format!("{folder}/{}/{:016x}-{:016x}-deleted", crate::id::WorkspaceId::from_bytes([9; 16]), 1, 1);
+    repo.store().bucket().create(&strange, bytes::Bytes::from_static(b"of a workspace that is gone")).await.unwrap();
+    let report = check(&repo, true).await;
+    let found: Vec<&str> = report.damages.iter().map(|damage| damage.what.as_str()).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().any(|what| what.contains("lacks the move")), "{found:?}");
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Builder, Columns, Connection, Failure, map_error, query, time_to_sql, to_sql};
+use super::{Builder, Columns, Connection, Failure, map_error, orphans, query, time_to_sql, to_sql};
 use crate::clock::Time;
 use crate::db::{KindTotals, Location, PackRow};
 use crate::error::{Error, Kind, Result};
@@ -15,8 +15,10 @@ fn failed(error: Failure) -> Error {
 }
 
 /// Adds a pack that is durable in the bucket and its objects. Returns the packs that hold these objects now: another
-/// batch may have stored some of them a moment earlier. Belongs into a transaction.
+/// batch may have stored some of them a moment earlier. `Conflict` if gc has given the pack up meanwhile. Belongs into a
+/// transaction.
 pub async fn register(connection: &mut Connection, tenant: i64, pack: &Pack, now: Time) -> Result<BTreeSet<PackId>> {
+    orphans::refuse_dead(connection, pack.id).await?;
     let changed = query(
         "INSERT INTO packs (tenant, pack, class, size, objects, created) VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT (pack) DO UPDATE SET condemned_at = NULL WHERE packs.emptied = 0",

@@ -148,8 +148,8 @@ pub async fn packs_of(connection: &mut Connection, tenant: i64, ids: &[ObjectId]
 /// The index rows of a pack, those that cannot be understood as well.
 pub async fn rows_of(connection: &mut Connection, tenant: i64, pack: PackId) -> Result<Vec<IndexRow>> {
     let rows = query(
-        "SELECT o.kind, o.hash, o.offset, o.stored, o.plain, o.flags FROM objects o
-         JOIN packs p ON p.id = o.pack WHERE p.pack = ? AND o.tenant = ? ORDER BY o.offset",
+        "SELECT o.kind, o.hash, o.\"offset\", o.stored, o.plain, o.flags FROM objects o
+         JOIN packs p ON p.id = o.pack WHERE p.pack = ? AND o.tenant = ? ORDER BY o.\"offset\"",
     )
     .bind(&pack.as_bytes()[..])
     .bind(tenant)
@@ -162,7 +162,7 @@ pub async fn rows_of(connection: &mut Connection, tenant: i64, pack: PackId) -> 
 /// The index rows that belong to no pack.
 pub async fn strangers(connection: &mut Connection, tenant: i64) -> Result<Vec<IndexRow>> {
     let rows = query(
-        "SELECT o.kind, o.hash, o.offset, o.stored, o.plain, o.flags FROM objects o
+        "SELECT o.kind, o.hash, o.\"offset\", o.stored, o.plain, o.flags FROM objects o
          LEFT JOIN packs p ON p.id = o.pack WHERE p.id IS NULL OR o.tenant <> ?",
     )
     .bind(tenant)
@@ -238,9 +238,9 @@ pub async fn put_pack(connection: &mut Connection, tenant: i64, pack: &PackRow, 
 /// Points an object at a place in a pack of the index; does nothing if the pack's row is gone.
 pub async fn put_row(connection: &mut Connection, tenant: i64, pack: PackId, entry: &PackEntry) -> Result<()> {
     query(
-        "INSERT INTO objects (tenant, kind, hash, pack, offset, stored, plain, flags)
+        "INSERT INTO objects (tenant, kind, hash, pack, \"offset\", stored, plain, flags)
          SELECT ?, ?, ?, id, ?, ?, ?, ? FROM packs WHERE pack = ?
-         ON CONFLICT (tenant, kind, hash) DO UPDATE SET pack = excluded.pack, offset = excluded.offset,
+         ON CONFLICT (tenant, kind, hash) DO UPDATE SET pack = excluded.pack, \"offset\" = excluded.\"offset\",
          stored = excluded.stored, plain = excluded.plain, flags = excluded.flags",
     )
     .bind(tenant)

@@ -162,7 +162,10 @@ impl Archive<'_> {
                     self.member(&node, Member { path: &path, kind, link, stored: 0, sparse: None }).await?;
                     return Ok(None);
                 }
-                self.linked.insert(ino, path.clone());
+                // What is left out is left out under each of its names.
+                if matches!(node.body, Body::File(_) | Body::Symlink(_) | Body::Fifo) {
+                    self.linked.insert(ino, path.clone());
+                }
                 node
             }
         };

@@ -167,6 +167,9 @@ impl Collector {
     }
 
     async fn retain(&mut self, progress: &OnProgress) -> Result<Phase> {
+        if !(self.options.delete || self.options.dry_run) {
+            return Ok(Phase::Survey);
+        }
         if !self.options.dry_run {
             retention::forget_readers(&self.store).await?;
         }

@@ -13,7 +13,8 @@ use crate::db::{Location, PackRow, Transaction, copies, counters};
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectId, PackId};
 use crate::limits::{
-    GARBAGE_PERCENT, GC_READ_BYTES, PACK_OBJECTS_TARGET, PACK_TARGET, REPACK_BYTES_MAX, REPACK_OBJECTS_MAX, UPLOAD_PART,
+    COPIES_PERCENT, GARBAGE_PERCENT, GC_READ_BYTES, PACK_OBJECTS_TARGET, PACK_TARGET, REPACK_BYTES_MAX,
+    REPACK_OBJECTS_MAX, UPLOAD_PART,
 };
 use crate::pack::{Pack, PackClass, PackWriter, Stored};
 use crate::progress::{OnProgress, Progress};
@@ -47,10 +48,13 @@ pub(super) struct Group {
 
 /// Chooses packs of which less than `below_percent` is alive, and others while all garbage together is more than
 /// [`GARBAGE_PERCENT`] of what lives; those with the largest share of garbage first, as many as one run may copy. Packs
-/// without anything alive are not among them: they are condemned. While packs that were emptied before wait for the end of
-/// their grace period, twice as much garbage is tolerated: a bucket must not hold the copies of several runs at once.
+/// without anything alive are not among them: they are condemned.
+///
+/// A bucket holds what was copied twice until the emptied packs have waited for the end of their grace period. So those
+/// others are copied only as long as the copies, with the packs that wait already, are at most [`COPIES_PERCENT`] of what
+/// lives; one pack may be more, if none waits.
 pub(super) fn choose(rows: &[PackRow], pinned: &HashSet<PackId>, live: &Live, below_percent: u8) -> Vec<Source> {
-    let waiting = rows.iter().any(|row| row.emptied);
+    let waiting: u64 = rows.iter().filter(|row| row.emptied).map(|row| row.size).sum();
     let mut sources: Vec<Source> = rows
         .iter()
         .filter(|row| !row.emptied && !pinned.contains(&row.id))
@@ -66,10 +70,13 @@ pub(super) fn choose(rows: &[PackRow], pinned: &HashSet<PackId>, live: &Live, be
     let is_below =
         |source: &Source| u128::from(source.live.bytes) * 100 < u128::from(source.size) * u128::from(below_percent);
     let mut garbage: u64 = sources.iter().map(Source::garbage).sum();
-    let tolerated = live.living.bytes / 100 * GARBAGE_PERCENT * if waiting { 2 } else { 1 };
+    let tolerated = live.living.bytes / 100 * GARBAGE_PERCENT;
+    let (room, mut copies) = (live.living.bytes / 100 * COPIES_PERCENT, waiting);
     let wanted = sources.iter().take_while(|source| {
-        let wanted = is_below(source) || garbage > tolerated;
+        let fits = copies == 0 || copies + source.live.bytes <= room;
+        let wanted = is_below(source) || (garbage > tolerated && fits);
         garbage -= source.garbage();
+        copies += source.live.bytes;
         wanted
     });
     let wanted = wanted.count();

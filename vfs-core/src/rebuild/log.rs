@@ -40,6 +40,8 @@ pub(crate) async fn read(bucket: &Bucket, keys: &TenantKeys, workspace: Option<W
     for (parsed, name) in read {
         match parsed {
             Ok(entry) => log.entries.push(entry),
+            // gc removed it after it was listed.
+            Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) => {
                 log.damaged.push((name, error.context().to_owned()));
                 if error.kind() == Kind::Unsupported {

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::id::{ObjectId, PackId};
 use crate::pack::{Pack, PackClass, PackEntry, Stored, unpack};
 use crate::progress::{OnProgress, Progress};
-use crate::store::Store;
+use crate::store::{Pinned, Store};
 
 /// What is to be written.
 #[derive(Debug, Default)]
@@ -141,8 +141,9 @@ pub(super) async fn copy_out(
 }
 
 async fn replace(store: &Store, old: PackId, entries: Vec<PackEntry>) -> Result<()> {
+    let mut pinned = store.pins().none();
     let copy = match entries.first() {
-        Some(first) => Some(copy(store, old, PackClass::of(first.id.kind), entries).await?),
+        Some(first) => Some(copy(store, old, PackClass::of(first.id.kind), entries, &mut pinned).await?),
         None => None,
     };
     let now = store.now();
@@ -165,10 +166,17 @@ async fn tell_gc(transaction: &mut Transaction) -> Result<()> {
     Ok(())
 }
 
-/// A new pack, durable in the bucket.
-async fn copy(store: &Store, old: PackId, class: PackClass, entries: Vec<PackEntry>) -> Result<Pack> {
+/// A new pack, durable in the bucket. While it is pinned, no gc of this engine takes it for an orphan.
+async fn copy(
+    store: &Store,
+    old: PackId,
+    class: PackClass,
+    entries: Vec<PackEntry>,
+    pinned: &mut Pinned,
+) -> Result<Pack> {
     let bytes = store.bucket().get(&store.pack_name(old)).await?;
     let (keys, mut writer) = (store.keys().clone(), store.new_pack(class)?);
+    pinned.add(writer.id());
     let work = move || -> Result<(Pack, Bytes)> {
         for entry in entries {
             let end = entry.offset as usize + entry.stored_length as usize;

@@ -7,7 +7,7 @@ use super::salvage::Salvage;
 use super::{Losses, LostPath, LostWhat, RepairOptions, RepairReport, Taint, View};
 use crate::base::PublishNote;
 use crate::change::bare_node;
-use crate::db::{HistoryRow, SideRefRow, WorkspaceRow, history, refs, side_refs, workspaces};
+use crate::db::{HistoryRow, SideRefRow, WorkspaceRow, counters, history, refs, side_refs, workspaces};
 use crate::error::{Error, Kind, Result};
 use crate::id::{SnapshotId, TreeId};
 use crate::name::Name;
@@ -66,7 +66,10 @@ impl Mending<'_, '_> {
                 Err(error) if error.kind() == Kind::Corrupt => return Ok(()),
                 Err(error) => return Err(error),
             };
-            let side = side_refs::all(&mut connection, self.workspace.id).await.unwrap_or_default();
+            let side = match side_refs::all(&mut connection, self.workspace.id).await {
+                Err(error) if error.kind() == Kind::Corrupt => Vec::new(),
+                side => side?,
+            };
             (rows, side)
         };
         let known: BTreeSet<SnapshotId> =
@@ -119,6 +122,7 @@ impl Mending<'_, '_> {
         let created = self.repo.store().now();
         let kept = SideRefRow { workspace: self.workspace.id, name, snapshot: row.snapshot, created };
         side_refs::put(&mut transaction, &kept).await?;
+        counters::take(&mut transaction, counters::ROOTS, 0, 1).await?;
         database.commit(transaction).await
     }
 

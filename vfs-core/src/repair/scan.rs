@@ -106,11 +106,13 @@ impl Scan {
             verified.into_iter().filter(|(_, result)| result.is_ok()).map(|(entry, _)| (entry.id, entry)).collect();
         let whole = index.as_ref().is_some_and(|index| is_whole(index, &good));
         self.compare_rows(id, &rows, &good);
-        if row.is_some_and(|(row, _)| row.emptied) {
-            self.emptied.insert(id, good.values().copied().collect());
-        }
         let elsewhere = self.compare_objects(store, id, &rows, &good).await?;
         self.note_pack(id, row, index, &bytes, &good, elsewhere, whole);
+        if row.is_some_and(|(row, _)| row.emptied) {
+            // A repair that was stopped left rows there: what they point at must leave the pack.
+            let list = if rows.is_empty() { &mut self.emptied } else { &mut self.damaged };
+            list.insert(id, good.values().copied().collect());
+        }
         Ok(())
     }
 

@@ -336,10 +336,10 @@ impl Repo {
         self.drop_tag(workspace, name).await
     }
 
-    /// Keeps a snapshot of a history for somebody who reads it, for [`crate::limits::READER_TTL`]; said again, for as long
+    /// Keeps a snapshot of a workspace for somebody who reads it, for [`crate::limits::READER_TTL`]; said again, for as long
     /// again. `NotFound` if nothing keeps it any more.
-    pub async fn keep_reading(&self, reader: ReaderId, snapshot: SnapshotId) -> Result<()> {
-        self.put_reader(reader, snapshot).await
+    pub async fn keep_reading(&self, reader: ReaderId, workspace: WorkspaceId, snapshot: SnapshotId) -> Result<()> {
+        self.put_reader(reader, Some(workspace), snapshot).await
     }
 
     /// The reader has read enough; fine if it is forgotten already.
@@ -347,7 +347,8 @@ impl Repo {
         self.drop_reader(reader).await
     }
 
-    /// Keeps a snapshot of a history for this process, until the answer is dropped.
+    /// Keeps a snapshot of a history for this process, until the answer is ended; one that is only dropped keeps it for
+    /// [`crate::limits::READER_TTL`] more.
     pub async fn read_for_long(&self, snapshot: SnapshotId) -> Result<Reading> {
         self.begin_reading(snapshot).await
     }

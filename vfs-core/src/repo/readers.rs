@@ -6,13 +6,13 @@ use tokio::task::JoinHandle;
 
 use super::Repo;
 use super::moves::not_in_history;
-use crate::db::{SideRefRow, counters, history, side_refs};
+use crate::db::{Connection, SideRefRow, counters, history, side_refs};
 use crate::error::{Kind, Result};
-use crate::id::{ReaderId, SnapshotId};
+use crate::id::{ReaderId, SnapshotId, WorkspaceId};
 use crate::limits::READER_RENEWAL;
 use crate::reach::READER_PREFIX;
 
-/// A snapshot that stays readable while this lives, and for [`crate::limits::READER_TTL`] if the process dies.
+/// A snapshot that stays readable while this lives; see [`Reading::end`].
 pub struct Reading {
     repo: Repo,
     reader: ReaderId,
@@ -20,7 +20,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Lets the snapshot go. Without this it stays until its reader is forgotten.
+    /// Lets the snapshot go. Without this, or if the process dies, it stays for [`crate::limits::READER_TTL`] more.
     pub async fn end(self) {
         self.renewal.abort();
         if let Err(error) = self.repo.end_reading(self.reader).await {
@@ -36,10 +36,21 @@ impl Drop for Reading {
 }
 
 impl Repo {
-    pub(super) async fn put_reader(&self, reader: ReaderId, snapshot: SnapshotId) -> Result<()> {
+    /// Keeps it in the workspace in which it is read, if that has it: then retention and deletions elsewhere do not matter.
+    pub(super) async fn put_reader(
+        &self,
+        reader: ReaderId,
+        workspace: Option<WorkspaceId>,
+        snapshot: SnapshotId,
+    ) -> Result<()> {
         let mut transaction = self.database().begin().await?;
-        let keeper = history::keeper(&mut transaction, self.inner.tenant_number, snapshot).await?;
-        let workspace = keeper.ok_or_else(|| not_in_history(snapshot))?;
+        let workspace = match workspace {
+            Some(own) if has(&mut transaction, own, snapshot).await? => own,
+            _ => {
+                let keeper = history::keeper(&mut transaction, self.inner.tenant_number, snapshot).await?;
+                keeper.ok_or_else(|| not_in_history(snapshot))?
+            }
+        };
         let row = SideRefRow { workspace, name: format!("{READER_PREFIX}{reader}"), snapshot, created: self.now() };
         if side_refs::get(&mut transaction, workspace, &row.name)
             .await?
@@ -63,12 +74,12 @@ impl Repo {
 
     pub(super) async fn begin_reading(&self, snapshot: SnapshotId) -> Result<Reading> {
         let reader = ReaderId::random()?;
-        self.put_reader(reader, snapshot).await?;
+        self.put_reader(reader, None, snapshot).await?;
         let repo = self.clone();
         let renewal = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(READER_RENEWAL).await;
-                match repo.put_reader(reader, snapshot).await {
+                match repo.put_reader(reader, None, snapshot).await {
                     Err(error) if error.kind() == Kind::NotFound => return,
                     Err(error) => {
                         tracing::warn!(error = %error, "a snapshot that is read could not be kept: trying again")
@@ -79,4 +90,11 @@ impl Repo {
         });
         Ok(Reading { repo: self.clone(), reader, renewal })
     }
+}
+
+async fn has(connection: &mut Connection, workspace: WorkspaceId, snapshot: SnapshotId) -> Result<bool> {
+    if history::holding(connection, workspace, snapshot).await?.is_some() {
+        return Ok(true);
+    }
+    Ok(side_refs::all(connection, workspace).await?.iter().any(|row| row.snapshot == snapshot))
 }

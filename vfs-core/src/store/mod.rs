@@ -114,13 +114,13 @@ impl Store {
         self.inner.keys.tenant()
     }
 
-    /// What names, seals and opens its objects.
     /// An empty pack under a name that nothing else has, ever.
     pub(crate) fn new_pack(&self, class: PackClass) -> Result<PackWriter> {
         let id = PackId::from_bytes(self.inner.chance.bytes()?);
         Ok(PackWriter::new(self.tenant(), class, id, self.keys().for_new_pack(id)))
     }
 
+    /// What names, seals and opens its objects.
     pub(crate) fn keys(&self) -> &TenantKeys {
         &self.inner.keys
     }

@@ -6,6 +6,7 @@
 mod damage;
 mod index;
 mod logs;
+mod mending;
 mod nouns;
 mod transactions;
 
@@ -102,6 +103,10 @@ const CHECKS: &[Check] = &checks![
     logs::an_open_turn_attributes,
     damage::every_guarded_row_is_compared,
     damage::a_cut_log_is_found,
+    mending::an_index_row_is_put_and_dropped,
+    mending::rows_without_a_pack_are_strangers,
+    mending::rows_of_packs_are_put_right,
+    mending::checked_packs_are_remembered,
     transactions::a_dropped_one_did_nothing,
     transactions::a_failed_one_cannot_be_committed,
     transactions::a_reader_sees_what_is_committed,

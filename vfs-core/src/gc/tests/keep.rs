@@ -69,11 +69,12 @@ async fn what_somebody_reads_stays_as_long_as_they_say_so() {
     let (mount, snapshots) = history(&repo, &clock, "w", 4).await;
     repo.detach(&mount.lease).await.unwrap();
     repo.set_retention(None, Some(last(1))).await.unwrap();
+    let id = mount.lease.workspace;
     let (ends, falls_silent) = (ReaderId::from_bytes([1; 16]), ReaderId::from_bytes([2; 16]));
-    repo.keep_reading(ends, snapshots[0]).await.unwrap();
-    repo.keep_reading(falls_silent, snapshots[1]).await.unwrap();
+    repo.keep_reading(ends, id, snapshots[0]).await.unwrap();
+    repo.keep_reading(falls_silent, id, snapshots[1]).await.unwrap();
     clock.advance(READER_TTL / 2);
-    repo.keep_reading(ends, snapshots[0]).await.unwrap();
+    repo.keep_reading(ends, id, snapshots[0]).await.unwrap();
     clock.advance(READER_TTL / 2 - Duration::from_secs(1));
     repo.gc(DRY, &silent).await.unwrap();
     repo.gc(REPACK_ALL_NOW, &silent).await.unwrap();
@@ -82,7 +83,7 @@ async fn what_somebody_reads_stays_as_long_as_they_say_so() {
         assert_eq!(files(&repo, snapshot).await.unwrap()[0].1, content(1000 + number, 3000));
     }
     assert_eq!(repo.snapshot(snapshots[2]).await.unwrap_err().kind(), Kind::NotFound);
-    assert_eq!(repo.keep_reading(ends, snapshots[2]).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(repo.keep_reading(ends, id, snapshots[2]).await.unwrap_err().kind(), Kind::NotFound);
     clock.advance(Duration::from_secs(1));
     repo.gc(REPACK_ALL_NOW, &silent).await.unwrap();
     repo.store().forget_cached();
@@ -95,6 +96,40 @@ async fn what_somebody_reads_stays_as_long_as_they_say_so() {
     assert_eq!(repo.snapshot(snapshots[0]).await.unwrap_err().kind(), Kind::NotFound);
     assert_eq!(left(&repo, &mount).await, [snapshots[3]]);
     assert_sound(&repo).await;
+}
+
+#[tokio::test]
+async fn what_is_read_from_a_fork_is_kept_there() {
+    let (repo, clock) = repo().await;
+    let (mount, snapshots) = history(&repo, &clock, "origin", 2).await;
+    repo.detach(&mount.lease).await.unwrap();
+    let fork = repo.create_workspace("fork", None, Some(snapshots[0])).await.unwrap().id;
+    let mut changed = Mount::new(&repo, "fork").await;
+    changed.write("file", &[content(9, 3000)], note("another")).await.unwrap();
+    repo.detach(&changed.lease).await.unwrap();
+    let reader = ReaderId::from_bytes([1; 16]);
+    repo.keep_reading(reader, fork, snapshots[0]).await.unwrap();
+    repo.set_retention(None, Some(last(1))).await.unwrap();
+    repo.gc(REPACK_ALL_NOW, &silent).await.unwrap();
+    repo.delete_workspace(mount.lease.workspace).await.unwrap();
+    repo.gc(REPACK_ALL_NOW, &silent).await.unwrap();
+    repo.store().forget_cached();
+    assert_eq!(files(&repo, snapshots[0]).await.unwrap()[0].1, content(1000, 3000));
+    repo.keep_reading(reader, fork, snapshots[0]).await.unwrap();
+    assert_sound(&repo).await;
+}
+
+#[tokio::test]
+async fn without_delete_nothing_of_a_history_goes() {
+    let (repo, clock) = repo().await;
+    let (mount, snapshots) = history(&repo, &clock, "w", 3).await;
+    repo.detach(&mount.lease).await.unwrap();
+    repo.set_retention(None, Some(last(1))).await.unwrap();
+    let before = left(&repo, &mount).await;
+    let report = repo.gc(LOOK, &silent).await.unwrap();
+    assert_eq!((report.removed_rows.len(), report.condemned_packs), (0, 0));
+    assert_eq!(left(&repo, &mount).await, before);
+    assert!(before.contains(&snapshots[0]));
 }
 
 #[tokio::test]

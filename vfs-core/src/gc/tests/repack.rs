@@ -298,3 +298,23 @@ async fn a_repair_takes_nothing_from_an_emptied_pack_that_a_publish_cannot_count
     assert_eq!(files(&repo, other.base).await.unwrap()[0].1.len(), 8000);
     assert_sound(&repo).await;
 }
+
+/// Found by reading: a repair that was stopped between the index and the copies left rows in an emptied pack for ever.
+#[tokio::test]
+async fn rows_that_a_stopped_repair_left_in_an_emptied_pack_leave_it_with_the_next() {
+    let (repo, _, _, _, old) = mostly_garbage().await;
+    let garbage: ObjectId = repo.store().key().chunk_id(&content(5, 4000)).into();
+    let place = located(&repo, garbage).await;
+    repo.gc(REPACK, &silent).await.unwrap();
+    let mut transaction = repo.database().begin().await.unwrap();
+    crate::db::repairs::put_row(&mut transaction, repo.store().tenant_number(), old, &place.entry).await.unwrap();
+    repo.database().commit(transaction).await.unwrap();
+    repo.store().forget_cached();
+    assert_eq!(located(&repo, garbage).await.pack, old);
+    repair(&repo, &RepairOptions::default(), &silent).await.unwrap();
+    repo.store().forget_cached();
+    assert_ne!(located(&repo, garbage).await.pack, old);
+    let mut other = Mount::new(&repo, "other").await;
+    other.write("again", &[content(5, 4000)], note("what was in the emptied pack")).await.unwrap();
+    assert_sound(&repo).await;
+}

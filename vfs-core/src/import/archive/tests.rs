@@ -8,15 +8,18 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::*;
+use crate::change::bare_node;
 use crate::clock::Time;
 use crate::export::{ExportOptions, export, export_archive};
 use crate::import::tests::{Counter, full_folder, import_all, snapshot};
+use crate::name::Name;
 use crate::name::TreePath;
-use crate::object::{Body, Content, Node};
+use crate::object::{Body, Content, Entry, Ino, Node, Target};
 use crate::objects::MemoryObjects;
 use crate::progress::silent;
+use crate::tree;
 use crate::tree::resolve;
-use crate::tree::tests::memory;
+use crate::tree::tests::{memory, snapshot_of};
 
 const NOW: Time = Time { seconds: 2_000_000_000, nanos: 7 };
 
@@ -404,4 +407,41 @@ async fn the_same_archive_again_is_the_same_tree_and_the_last_of_two_names_count
     let again = import_archive(&objects, &counter, std::io::Cursor::new(bytes), Some(&earlier), later, &silent);
     let again = again.await.unwrap();
     assert_eq!(at(&objects, &again, b"d/a").await, at(&objects, &first, b"d/a").await);
+}
+
+#[tokio::test]
+async fn what_an_archive_leaves_out_is_left_out_under_each_of_its_names() {
+    let objects = memory();
+    let names = [(20, Body::Socket), (21, Body::CharDevice(259)), (22, Body::Fifo), (23, Body::File(inline("x")))];
+    let mut links = Vec::new();
+    let mut entries = Vec::new();
+    for (ino, body) in names {
+        let node = Node { nlink: 2, ..bare_node(Ino(ino), body, 0o644, 0, 0, NOW) };
+        links.push(Entry { name: crate::object::tree::link_name(Ino(ino)), target: Target::Node(node) });
+        entries.extend(["one", "two"].map(|word| Entry {
+            name: Name::new(format!("{ino}-{word}").as_bytes()).unwrap(),
+            target: Target::Link(Ino(ino)),
+        }));
+    }
+    let links = tree::build(&objects, links).await.unwrap();
+    let below = tree::build(&objects, entries).await.unwrap();
+    let snapshot = snapshot_of(bare_node(Ino::ROOT, Body::Directory(below), 0o755, 0, 0, NOW), Some(links));
+    let (file, root) = (tempfile::NamedTempFile::new().unwrap(), TreePath::parse(b"").unwrap());
+    let output = file.reopen().unwrap();
+    let done = export_archive(&objects, &snapshot, &root, output, &silent).await.unwrap();
+    assert_eq!(done.skipped.len(), 4);
+    let bytes = fs::read(file.path()).unwrap();
+    let again = import(&objects, bytes.clone()).await.unwrap();
+    assert_eq!(at(&objects, &again, b"23-one").await.ino, at(&objects, &again, b"23-two").await.ino);
+    let target = tempfile::tempdir().unwrap();
+    let mut tar = Command::new("tar").arg("-x").arg("-C").arg(target.path()).stdin(Stdio::piped()).spawn().unwrap();
+    tar.stdin.take().unwrap().write_all(&bytes).unwrap();
+    assert!(tar.wait().unwrap().success());
+    let mut names: Vec<_> = fs::read_dir(&target).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["22-one", "22-two", "23-one", "23-two"]);
+}
+
+fn inline(text: &'static str) -> Content {
+    Content::Inline(bytes::Bytes::from_static(text.as_bytes()))
 }

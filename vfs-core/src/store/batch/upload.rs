@@ -88,7 +88,6 @@ impl Batch {
         let mut holding = BTreeSet::new();
         let mut transaction = inner.database.begin().await?;
         for Finished { pack, .. } in finished.iter_mut() {
-            orphans::refuse_dead(&mut transaction, pack.id).await?;
             holding.extend(packs::register(&mut transaction, inner.tenant_number, pack, now).await?);
             orphans::forget(&mut transaction, pack.id).await?;
         }
