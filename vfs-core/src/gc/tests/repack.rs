@@ -304,10 +304,15 @@ async fn a_repair_takes_nothing_from_an_emptied_pack_that_a_publish_cannot_count
 async fn rows_that_a_stopped_repair_left_in_an_emptied_pack_leave_it_with_the_next() {
     let (repo, _, _, _, old) = mostly_garbage().await;
     let garbage: ObjectId = repo.store().key().chunk_id(&content(5, 4000)).into();
-    let place = located(&repo, garbage).await;
+    let entries = {
+        let mut connection = repo.database().read().await.unwrap();
+        crate::db::repairs::rows_of(&mut connection, repo.store().tenant_number(), old).await.unwrap()
+    };
     repo.gc(REPACK, &silent).await.unwrap();
     let mut transaction = repo.database().begin().await.unwrap();
-    crate::db::repairs::put_row(&mut transaction, repo.store().tenant_number(), old, &place.entry).await.unwrap();
+    for entry in entries.iter().filter_map(|row| row.entry) {
+        crate::db::repairs::put_row(&mut transaction, repo.store().tenant_number(), old, &entry).await.unwrap();
+    }
     repo.database().commit(transaction).await.unwrap();
     repo.store().forget_cached();
     assert_eq!(located(&repo, garbage).await.pack, old);
