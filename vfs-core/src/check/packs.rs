@@ -10,8 +10,8 @@ use crate::clock::Time;
 use crate::db::{PackRow, checked, meta, orphans, packs, repairs};
 use crate::error::{Error, Result};
 use crate::gc::list_packs;
-use crate::id::PackId;
-use crate::pack::{PackEntry, read_index, unpack};
+use crate::id::{ObjectId, PackId};
+use crate::pack::{PackEntry, PackIndex, read_index, unpack};
 use crate::progress::Progress;
 
 /// Setting of the database: when the full check that has not ended began.
@@ -91,9 +91,14 @@ impl Check<'_> {
         let (done_before, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(sound);
         self.report.resumed_packs = done_before.len() as u64;
         let bytes: u64 = rows.iter().map(|row| row.size).sum();
+        let counts = {
+            let mut connection = self.store.database().read().await?;
+            repairs::row_counts(&mut connection, self.store.tenant_number()).await?
+        };
         let mut bytes_done = 0;
         for (number, row) in rows.iter().enumerate() {
-            let damaged = self.read_pack(row, reached).await?;
+            let indexed = counts.get(&row.id).copied().unwrap_or(0);
+            let damaged = self.read_pack(row, indexed, reached).await?;
             self.note_read(row.id, damaged).await?;
             bytes_done += row.size;
             let (done, total) = (number as u64 + 1, Some(rows.len() as u64));
@@ -128,8 +133,8 @@ impl Check<'_> {
         self.store.database().commit(transaction).await
     }
 
-    /// Reads one pack; whether something is wrong with it.
-    async fn read_pack(&mut self, row: &PackRow, reached: &Reached) -> Result<bool> {
+    /// Reads one pack, of which the index has so many objects; whether something is wrong with it.
+    async fn read_pack(&mut self, row: &PackRow, indexed: u64, reached: &Reached) -> Result<bool> {
         let bytes = match self.store.bucket().get(&self.store.pack_name(row.id)).await {
             Ok(bytes) => bytes,
             Err(error) if is_damage(error.kind()) => {
@@ -144,16 +149,18 @@ impl Check<'_> {
         self.report.read_bytes += bytes.len() as u64;
         self.report.read_packs += 1;
         let damages_before = (self.bad_packs.contains_key(&row.id), self.damaged.len());
+        let index = read_index(self.store.keys(), row.id, &bytes);
+        let likely: Vec<ObjectId> = index.iter().flat_map(|index| &index.entries).map(|entry| entry.id).collect();
         let rows = {
             let mut connection = self.store.database().read().await?;
-            repairs::rows_of(&mut connection, self.store.tenant_number(), row.id).await?
+            repairs::likely_rows_of(&mut connection, self.store.tenant_number(), row.id, &likely, indexed).await?
         };
         let unclear = rows.iter().filter(|row| row.entry.is_none()).count();
         let indexed: Vec<PackEntry> = rows.into_iter().filter_map(|row| row.entry).collect();
         if unclear > 0 {
             self.note_pack(row.id, format!("has {unclear} rows in the index that make no sense"));
         }
-        self.compare(row, &bytes, &indexed, reached);
+        self.compare(row, index, &indexed, reached);
         self.verify(row.id, &bytes, indexed, reached).await?;
         Ok((self.bad_packs.contains_key(&row.id), self.damaged.len()) != damages_before || damages_before.0)
     }
@@ -163,8 +170,8 @@ impl Check<'_> {
     }
 
     /// The pack as a whole, and what the index says about it.
-    fn compare(&mut self, row: &PackRow, bytes: &Bytes, indexed: &[PackEntry], reached: &Reached) {
-        match read_index(self.store.keys(), row.id, bytes) {
+    fn compare(&mut self, row: &PackRow, index: Result<PackIndex>, indexed: &[PackEntry], reached: &Reached) {
+        match index {
             Ok(index) if index.class != row.class => {
                 self.note_pack(row.id, "is of another class than the index says".to_owned());
             }

@@ -1,12 +1,13 @@
 //! What repair and rebuild do below the other nouns: rows that these refuse to read, and index rows from footers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::{Columns, Connection, Failure, map_error, query, time_to_sql, to_sql};
+use super::{Builder, Columns, Connection, Failure, map_error, query, time_to_sql, to_sql};
 use crate::clock::Time;
 use crate::db::{IndexRow, PackRow};
 use crate::error::{Error, Result};
 use crate::id::{ObjectId, ObjectKind, PackId, SnapshotId, WorkspaceId};
+use crate::limits::LOOKUP_MAX;
 use crate::pack::{PackClass, PackEntry};
 
 fn failed(error: Failure) -> Error {
@@ -157,6 +158,60 @@ pub async fn rows_of(connection: &mut Connection, tenant: i64, pack: PackId) -> 
     .await
     .map_err(failed)?;
     rows.iter().map(|row| read_row(&Columns(row))).collect()
+}
+
+/// How many index rows each pack has: one walk through the index.
+pub async fn row_counts(connection: &mut Connection, tenant: i64) -> Result<HashMap<PackId, u64>> {
+    let rows = query(
+        "SELECT p.pack, c.number FROM packs p JOIN
+         (SELECT pack, COUNT(*) AS number FROM objects WHERE tenant = ? GROUP BY pack) c ON c.pack = p.id",
+    )
+    .bind(tenant)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    rows.iter()
+        .map(|row| {
+            let columns = Columns(row);
+            Ok((PackId::from_bytes(columns.array("pack")?), columns.number("number")?))
+        })
+        .collect()
+}
+
+/// The same as [`rows_of`], by offset, where a pack has so many rows and these are probably about `likely`: then the index
+/// is asked for those only, and else walked through, because it is not in the order of packs.
+pub async fn likely_rows_of(
+    connection: &mut Connection,
+    tenant: i64,
+    pack: PackId,
+    likely: &[ObjectId],
+    count: u64,
+) -> Result<Vec<IndexRow>> {
+    let mut by_kind: BTreeMap<i64, Vec<&ObjectId>> = BTreeMap::new();
+    for id in likely {
+        by_kind.entry(id.kind as i64).or_default().push(id);
+    }
+    let mut found = Vec::new();
+    for (kind, ids) in by_kind {
+        for part in ids.chunks(LOOKUP_MAX) {
+            let mut select = Builder::new(
+                "SELECT o.kind, o.hash, o.\"offset\", o.stored, o.plain, o.flags FROM objects o
+                 JOIN packs p ON p.id = o.pack WHERE p.pack = ",
+            );
+            select.push_bind(&pack.as_bytes()[..]).push(" AND o.tenant = ").push_bind(tenant);
+            select.push(" AND o.kind = ").push_bind(kind).push(" AND o.hash IN (");
+            select.push_list(part.iter().map(|id| &id.hash[..])).push(")");
+            let rows = select.build(part.len() == LOOKUP_MAX).fetch_all(&mut *connection).await.map_err(failed)?;
+            for row in &rows {
+                found.push(read_row(&Columns(row))?);
+            }
+        }
+    }
+    if found.len() as u64 != count {
+        return rows_of(connection, tenant, pack).await;
+    }
+    found.sort_by_key(|row| row.entry.map(|entry| entry.offset));
+    Ok(found)
 }
 
 /// The index rows that belong to no pack.

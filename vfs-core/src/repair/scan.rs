@@ -34,6 +34,8 @@ pub(super) struct Scan {
     pub(super) orphans: HashMap<PackId, PackRow>,
     /// Packs with some damage, and what can be read in them.
     pub(super) damaged: HashMap<PackId, Vec<PackEntry>>,
+    /// How many rows the index has for each pack.
+    counts: HashMap<PackId, u64>,
     /// Packs that gc has emptied and not deleted yet, with what can be read in them.
     pub(super) emptied: HashMap<PackId, Vec<PackEntry>>,
 }
@@ -46,7 +48,11 @@ pub(super) async fn scan(store: &Store, progress: &OnProgress) -> Result<Scan> {
         repairs::pack_rows(&mut connection, store.tenant_number()).await?
     };
     let listed = list_packs(store).await?;
-    let mut scan = Scan::default();
+    let counts = {
+        let mut connection = store.database().read().await?;
+        repairs::row_counts(&mut connection, store.tenant_number()).await?
+    };
+    let mut scan = Scan { counts, ..Scan::default() };
     let known: HashSet<PackId> = rows.iter().map(|(row, _)| row.id).collect();
     let dead: HashSet<PackId> = {
         let mut connection = store.database().read().await?;
@@ -96,9 +102,11 @@ impl Scan {
             Err(error) if is_damage(error.kind()) => None,
             Err(error) => return Err(error),
         };
+        let likely: Vec<ObjectId> = index.iter().flat_map(|index| &index.entries).map(|entry| entry.id).collect();
+        let count = self.counts.get(&id).copied().unwrap_or(0);
         let rows = {
             let mut connection = store.database().read().await?;
-            repairs::rows_of(&mut connection, store.tenant_number(), id).await?
+            repairs::likely_rows_of(&mut connection, store.tenant_number(), id, &likely, count).await?
         };
         let candidates = candidates(index.as_ref(), &rows);
         let verified = verify_all(store.keys().clone(), id, bytes.clone(), candidates).await?;

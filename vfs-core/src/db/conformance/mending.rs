@@ -27,6 +27,13 @@ async fn two_packs(place: &Place, tenant: i64) -> [Pack; 2] {
 
 async fn entries(connection: &mut Connection, tenant: i64, pack: PackId) -> Vec<PackEntry> {
     let rows = repairs::rows_of(connection, tenant, pack).await.unwrap();
+    let count = repairs::row_counts(connection, tenant).await.unwrap().get(&pack).copied().unwrap_or(0);
+    // Whether what it likely has is all of it, more than that, or only a part.
+    let all: Vec<ObjectId> = rows.iter().filter_map(IndexRow::id).collect();
+    for likely in [&all[..], &[&all[..], &[entry(99, 0).id]].concat(), &all[..all.len() / 2], &[]] {
+        let same = repairs::likely_rows_of(connection, tenant, pack, likely, count).await.unwrap();
+        assert_eq!(same, rows);
+    }
     rows.into_iter().map(|row| row.entry.unwrap()).collect()
 }
 
