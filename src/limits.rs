@@ -38,3 +38,5 @@ pub(crate) const LAZY_GRACE: Duration = Duration::from_secs(1);
 pub(crate) const FINAL_PATIENCE: Duration = Duration::from_secs(90);
 /// How often an engine looks whether it is still needed.
 pub(crate) const IDLE_TICK: Duration = Duration::from_secs(1);
+/// Open files that an engine asks for: a connection or a level of an exported tree each.
+pub(crate) const OPEN_FILES_MAX: u64 = 65_536;

@@ -1,9 +1,12 @@
 //! `esker serve`: the engine in front; or, started by another command, in the background.
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use crate::cli::Serve;
 use crate::context::Context;
 use crate::engine::{self, EngineInfo, Serving};
 use crate::exit::Outcome;
+use crate::limits::OPEN_FILES_MAX;
 use crate::{print, ready};
 
 /// Serves until Ctrl-C; in the background, until nobody needs it.
@@ -18,7 +21,21 @@ pub(crate) async fn run(context: &Context, options: Serve) -> Outcome {
         true => ready::say_ready(&serde_json::to_value(info).expect("because it has plain fields")),
         false => context.printer.result(info, || text(context, info)),
     };
+    raise_open_files();
     engine::serve(&context.data, serving, say).await
+}
+
+/// As many open files as the system lets us have, up to what is useful: shells allow 1,024, and each connection, and each
+/// level of a tree that is exported, needs one.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(OPEN_FILES_MAX, |most| most.min(OPEN_FILES_MAX));
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(wanted);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(error = %error, "the limit of open files stays as it is");
+        }
+    }
 }
 
 fn text(context: &Context, info: &EngineInfo) -> String {

@@ -211,7 +211,7 @@ pub const GC_ROWS_SHOWN_MAX: usize = 1000;
 pub const REPACK_BELOW_PERCENT: u8 = 50;
 /// … and others until the garbage beside living objects is at most this much of what lives: half-dead packs alone would let
 /// a bucket grow to twice its content, and with less than this gc would copy all the time.
-pub const GARBAGE_PERCENT: u64 = 10;
+pub const GARBAGE_PERCENT: u64 = 8;
 /// … but no more at once than this much of what lives: until their grace period is over, packs lie beside their copies.
 pub const COPIES_PERCENT: u64 = 8;
 /// Living bytes that one run copies: some minutes on a near bucket; the next run goes on.

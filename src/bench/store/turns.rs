@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vfs_core::{Error, Kind, Result};
 
@@ -28,6 +28,8 @@ const EDITS: usize = 8;
 /// Snapshots that stay, and after how many seconds garbage may go.
 const KEPT: &str = "20";
 const GRACE_SECONDS: &str = "1";
+/// A turn takes at least this long: no model answers faster.
+const TURN: Duration = Duration::from_millis(500);
 /// The bucket is measured at each of so many turns.
 const MEASURED_EVERY: u32 = 20;
 const WORKSPACE: &str = "turns";
@@ -70,7 +72,11 @@ pub(super) fn run(scratch: &Path, esker: &Program, turns: u32, bytes: u64) -> Re
             format!("a turn: {EDITS} edits, a new file, a checkpoint, {size}"),
             median(&turn_seconds).unwrap_or_default() * 1e3,
             "ms, p50",
-            format!("engine: {processor:.1} s CPU, {:.0} MiB peak", peak as f64 / f64::from(1 << 20)),
+            format!(
+                "one each {} ms; engine: {processor:.1} s CPU, {:.0} MiB peak",
+                TURN.as_millis(),
+                peak as f64 / f64::from(1 << 20)
+            ),
         ),
     ])
 }
@@ -138,6 +144,7 @@ impl Agent {
             self.turn(&mut chance).map_err(|error| Error::io("cannot write into the mount", error))?;
             self.esker(&["checkpoint", WORKSPACE, "-m", &format!("turn {turn}")])?;
             seconds.push(start.elapsed().as_secs_f64());
+            std::thread::sleep(TURN.saturating_sub(start.elapsed()));
             if (turn + 1) % MEASURED_EVERY == 0 {
                 let needed = number(&self.esker(&["gc", "--dry-run", "--json"])?, "reachable_bytes")?;
                 let bucket = bytes_below(&self.data.join("bucket")).unwrap_or_default();

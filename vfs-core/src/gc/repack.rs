@@ -72,15 +72,15 @@ pub(super) fn choose(rows: &[PackRow], pinned: &HashSet<PackId>, live: &Live, be
     let mut garbage: u64 = sources.iter().map(Source::garbage).sum();
     let tolerated = live.living.bytes / 100 * GARBAGE_PERCENT;
     let (room, mut copies) = (live.living.bytes / 100 * COPIES_PERCENT, waiting);
-    let wanted = sources.iter().take_while(|source| {
+    sources.retain(|source| {
         let fits = copies == 0 || copies + source.live.bytes <= room;
         let wanted = is_below(source) || (garbage > tolerated && fits);
-        garbage -= source.garbage();
-        copies += source.live.bytes;
+        if wanted {
+            garbage -= source.garbage();
+            copies += source.live.bytes;
+        }
         wanted
     });
-    let wanted = wanted.count();
-    sources.truncate(wanted);
     let (mut bytes, mut objects) = (0, 0);
     let mut fits = |source: &Source| {
         bytes += source.live.bytes;
