@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use vfs_core::base::{PublishNote, Publisher};
 use vfs_core::id::{HolderId, SnapshotId};
 use vfs_core::progress::silent;
-use vfs_core::repo::{HolderDescription, Repo};
+use vfs_core::repo::{CheckOptions, HolderDescription, Repo};
 use vfs_core::testing::{Random, Turnstile};
 use vfs_core::{Kind, Result};
 
@@ -30,6 +30,7 @@ pub(crate) enum Step {
     Restore,
     Delete,
     Collect,
+    Check,
 }
 
 const ALL: [Step; 7] =
@@ -85,6 +86,14 @@ pub(crate) async fn act(repo: &Repo, world: &Setting, step: Step, number: u64) -
             Ok(())
         }
         Step::Collect => repo.gc(collecting(world.grace, true), &silent).await.map(drop),
+        Step::Check => {
+            let report = repo.check(CheckOptions { full: true }, &silent).await?;
+            // What is on its way into the index looks like an orphan.
+            let alarms = report.damages.iter().filter(|damage| !damage.what.contains("is not in the index"));
+            let alarms: Vec<&str> = alarms.map(|damage| damage.what.as_str()).collect();
+            assert!(alarms.is_empty(), "nothing is damaged: {alarms:?}");
+            Ok(())
+        }
     }
 }
 

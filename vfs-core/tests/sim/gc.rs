@@ -124,6 +124,16 @@ fn two_collectors_do_not_call_each_others_work_damage() {
     run_all("two_collectors_do_not_call_each_others_work_damage", 12, &plan);
 }
 
+/// Found by reading: packs and entries of the ref log that gc deleted between check's looks at the database and at the
+/// bucket were damage.
+#[test]
+fn check_beside_gc_raises_no_alarm() {
+    for seed in seeds(24) {
+        println!("seed {seed}");
+        block_on(duel(seed, HOUR, &[Step::Check], &[Step::Delete, Step::Collect]));
+    }
+}
+
 fn duels(test: &str, grace: Duration, short: u64) {
     let mut schedules = 0;
     for seed in seeds(short) {
