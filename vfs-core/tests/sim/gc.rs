@@ -39,17 +39,26 @@ fn collectors_beside_writers_lose_nothing_reachable() {
 pub(crate) async fn duel(seed: u64, grace: Duration, left: &[Step], right: &[Step]) {
     let world = World::new(seed).await;
     let engines = [world.engine().await.unwrap(), world.engine().await.unwrap()];
-    duel_of(world, engines, grace, left, right).await;
+    duel_of(world, engines, grace, left, right, None).await;
 }
 
 /// The same with one engine, whose locks and pins let gc do without a grace period.
 pub(crate) async fn duel_of_one(seed: u64, left: &[Step], right: &[Step]) {
     let world = World::new(seed).await;
     let engine = world.engine().await.unwrap();
-    duel_of(world, [engine.clone(), engine], Duration::ZERO, left, right).await;
+    duel_of(world, [engine.clone(), engine], Duration::ZERO, left, right, None).await;
 }
 
-async fn duel_of(world: World, engines: [Repo; 2], grace: Duration, left: &[Step], right: &[Step]) {
+/// The left one sleeps after so many of its gates until the right one is done; returns how many gates it had, or else
+/// it sleeps somewhere for a while.
+async fn duel_of(
+    world: World,
+    engines: [Repo; 2],
+    grace: Duration,
+    left: &[Step],
+    right: &[Step],
+    sleeps_after: Option<u64>,
+) -> u64 {
     let seed = world.seed;
     let setting = Setting { grace, ..prepare(&world).await };
     let first = world.engine().await.unwrap();
@@ -75,15 +84,21 @@ async fn duel_of(world: World, engines: [Repo; 2], grace: Duration, left: &[Step
     let mut random = Random::new(seed);
     let from = random.below(16);
     let asleep = from..from + random.below(24);
-    let mut steps = 0;
-    while turnstile.step_unless(|name| name == "left" && asleep.contains(&steps)).await.is_some() {
+    let (mut steps, mut steps_of_left) = (0, 0);
+    let sleeps = |steps: u64, steps_of_left: u64| match sleeps_after {
+        Some(count) => steps_of_left >= count,
+        None => asleep.contains(&steps),
+    };
+    while let Some(passed) = turnstile.step_unless(|name| name == "left" && sleeps(steps, steps_of_left)).await {
         steps += 1;
+        steps_of_left += u64::from(passed.group == 0);
     }
     let repo = world.engine().await.unwrap();
     world.clock.advance(vfs_core::limits::LEASE_TTL);
     verify::all(&repo, &world.model).await;
     verify::garbage_goes(&world, &repo).await;
     verify::all(&repo, &world.model).await;
+    steps_of_left
 }
 
 /// What gc is put beside.
@@ -128,10 +143,16 @@ fn two_collectors_do_not_call_each_others_work_damage() {
 /// bucket were damage.
 #[test]
 fn check_beside_gc_raises_no_alarm() {
-    for seed in seeds(24) {
-        println!("seed {seed}");
-        block_on(duel(seed, HOUR, &[Step::Check], &[Step::Delete, Step::Collect]));
+    let (mut after, mut gates) = (0, u64::MAX);
+    while after < gates {
+        gates = block_on(async {
+            let world = World::new(7).await;
+            let engines = [world.engine().await.unwrap(), world.engine().await.unwrap()];
+            duel_of(world, engines, HOUR, &[Step::Check], &[Step::Collect], Some(after)).await
+        });
+        after += 1;
     }
+    println!("check was overtaken by gc at each of its {gates} gates");
 }
 
 fn duels(test: &str, grace: Duration, short: u64) {
